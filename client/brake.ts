@@ -1,0 +1,79 @@
+import { InvalidInput, NotFound } from "../contracts/errors.ts";
+import { insertAudit } from "../db/audit.ts";
+import {
+  BRAKE_TARGETS,
+  liftBrake,
+  listBrakes,
+  setBrake,
+  type BrakeRow,
+  type BrakeTarget,
+} from "../db/brakes.ts";
+import { asking, type Context } from "./context.ts";
+
+/** Brakes hold back everything they apply to, for incidents. Nothing is lost while one is set. */
+export interface BrakeClient {
+  /** `name`: a kind, a tenant, `tenant/bank` for a scope; empty for `all`. */
+  set(appliesTo: BrakeTarget, name: string, reason: string): Promise<BrakeRow[]>;
+  /** @throws NotFound */
+  lift(appliesTo: BrakeTarget, name: string): Promise<BrakeRow[]>;
+  list(): Promise<BrakeRow[]>;
+}
+
+export function brakeClient(context: Context): BrakeClient {
+  const { db, actor } = context;
+  return {
+    set: (appliesTo, name, reason) =>
+      asking(async () => {
+        assertBrake(appliesTo, name);
+        if (reason.trim() === "") {
+          throw new InvalidInput([
+            { path: "reason", message: "must say why, others will read it" },
+          ]);
+        }
+        await db.transaction(async (tx) => {
+          if (!(await setBrake(tx, { appliesTo, name, reason, by: actor }))) return;
+          await insertAudit(tx, {
+            actor,
+            action: "brake.set",
+            tenant: appliesTo === "tenant" ? name : "",
+            subject: `${appliesTo}/${name}`,
+            after: { reason },
+          });
+        });
+        return listBrakes(db);
+      }),
+    lift: (appliesTo, name) =>
+      asking(async () => {
+        assertBrake(appliesTo, name);
+        await db.transaction(async (tx) => {
+          if (!(await liftBrake(tx, appliesTo, name))) {
+            throw new NotFound("brake", `${appliesTo} ${name}`, 'see "holdfast brake list"');
+          }
+          await insertAudit(tx, {
+            actor,
+            action: "brake.lift",
+            tenant: appliesTo === "tenant" ? name : "",
+            subject: `${appliesTo}/${name}`,
+          });
+        });
+        return listBrakes(db);
+      }),
+    list: () => asking(() => listBrakes(db)),
+  };
+}
+
+function assertBrake(appliesTo: string, name: string): void {
+  if (!BRAKE_TARGETS.includes(appliesTo as BrakeTarget)) {
+    throw new InvalidInput([
+      { path: "appliesTo", message: `must be one of ${BRAKE_TARGETS.join(", ")}` },
+    ]);
+  }
+  if ((appliesTo === "all") !== (name === "")) {
+    throw new InvalidInput([
+      {
+        path: "name",
+        message: appliesTo === "all" ? "must be empty for all" : "must not be empty",
+      },
+    ]);
+  }
+}

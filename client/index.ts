@@ -1,0 +1,74 @@
+import type { HoldfastConfig } from "../contracts/config.ts";
+import { openDb, type Db } from "../db/pool.ts";
+import { brakeClient, type BrakeClient } from "./brake.ts";
+import { newContext, type Context } from "./context.ts";
+import { keyClient, type KeyClient } from "./key.ts";
+import { operationClient, type OperationClient } from "./operation.ts";
+import { retainClient, type RetainClient } from "./retain.ts";
+
+export interface ConnectOptions {
+  /** Default: the environment's DATABASE_URL. */
+  databaseUrl?: string;
+  /** Schema of Holdfast's tables. Default `holdfast`. */
+  schema?: string;
+  /** Connections this client may open. Default 10. */
+  poolSize?: number;
+  /** What is plugged in; the validator is asked at accept. */
+  config?: HoldfastConfig;
+  /** Who acts: stands in the audit. Default `sdk`. */
+  actor?: string;
+  /** Restricts this client to some tenants. */
+  tenants?: readonly string[];
+}
+
+/** Everything one process needs to hand work to Holdfast and to follow it. */
+export interface Holdfast {
+  readonly retain: RetainClient;
+  readonly operation: OperationClient;
+  readonly brake: BrakeClient;
+  readonly key: KeyClient;
+  /** The same connections, for another caller. */
+  as(caller: { actor: string; tenants?: readonly string[] | undefined }): Holdfast;
+  /** The pool underneath, for reads of the console and the CLI. */
+  readonly db: Db;
+  close(): Promise<void>;
+}
+
+/** Opens a client. Connects with the first call; needs Postgres only, never Temporal. */
+export function connect(options: ConnectOptions = {}): Holdfast {
+  const url = options.databaseUrl ?? process.env.DATABASE_URL;
+  if (!url) {
+    throw new Error(
+      'no database: set DATABASE_URL or pass databaseUrl ("holdfast dev" starts one and prints it)',
+    );
+  }
+  const db = openDb({
+    url,
+    ...(options.schema === undefined ? {} : { schema: options.schema }),
+    ...(options.poolSize === undefined ? {} : { size: options.poolSize }),
+    name: "holdfast-client",
+  });
+  return holdfastOver(newContext({ ...options, db }));
+}
+
+/** A client over a pool that is open already; closing it closes the pool. */
+export function holdfastOver(context: Context): Holdfast {
+  const { db } = context;
+  return {
+    retain: retainClient(context),
+    operation: operationClient(context),
+    brake: brakeClient(context),
+    key: keyClient(context),
+    as: (caller) => holdfastOver(newContext({ db, config: context.config, ...caller })),
+    db,
+    close: () => db.close(),
+  };
+}
+
+export * from "../contracts/errors.ts";
+export type * from "../contracts/operation.ts";
+export type * from "../contracts/retain.ts";
+export type * from "../contracts/plugins.ts";
+export { defineConfig, type HoldfastConfig } from "../contracts/config.ts";
+export type { SubmitOptions } from "./accept.ts";
+export type { BrakeClient, KeyClient, OperationClient, RetainClient };

@@ -1,0 +1,107 @@
+import { operationWorkflowId } from "../contracts/ids.ts";
+import type { OperationView, StageProgress } from "../contracts/operation.ts";
+import { nextTries } from "../db/attempts.ts";
+import { listBrakes, type BrakeRow } from "../db/brakes.ts";
+import type { OperationRow } from "../db/operations.ts";
+import type { Queryable } from "../db/pool.ts";
+import { readProgress, type Delta } from "../db/progress.ts";
+import { onlineWorkers } from "../db/workers.ts";
+import { shownState } from "../domain/shown-state.ts";
+
+/** Rows as the outside sees them: four statements, however many rows. */
+export async function viewOperations(
+  db: Queryable,
+  rows: readonly OperationRow[],
+): Promise<OperationView[]> {
+  if (rows.length === 0) return [];
+  const ids = rows.map((row) => row.id);
+  const progress = await readProgress(db, ids);
+  const open = rows.some((row) => row.finished_at === null);
+  const tries = open ? await nextTries(db, ids) : new Map<string, Date>();
+  const brakes = open ? await listBrakes(db) : [];
+  const workersOnline = open ? (await onlineWorkers(db)).length : 0;
+  return rows.map((row) => {
+    const nextTry = tries.get(row.id) ?? null;
+    const stages = stagesOf(row, progress.get(row.id) ?? []);
+    const shown = shownState({
+      state: row.state,
+      cancelRequested: row.cancel_requested_at !== null,
+      paused: row.paused_at !== null,
+      braked: brakes.some((brake) => holds(brake, row)),
+      notBefore: row.state === "accepted" ? row.start_after : null,
+      startAttempts: row.start_attempts,
+      workersOnline,
+      now: new Date(),
+    });
+    return viewOf(row, shown, stages, nextTry);
+  });
+}
+
+function viewOf(
+  row: OperationRow,
+  shown: OperationView["shown"],
+  stages: StageProgress[],
+  nextTry: Date | null,
+): OperationView {
+  return {
+    id: row.id,
+    kind: row.kind,
+    tenant: row.tenant,
+    scope: row.scope,
+    key: row.key,
+    state: row.state,
+    shown,
+    generation: row.generation,
+    restarts: row.restarts,
+    priority: row.priority,
+    total: row.total,
+    batches: row.batches,
+    stages,
+    nextRetryAt: iso(nextTry),
+    result: row.result,
+    reason: row.reason,
+    input: row.input,
+    submittedBy: row.submitted_by,
+    acceptedAt: row.accepted_at.toISOString(),
+    startAfter: iso(row.start_after),
+    startedAt: iso(row.started_at),
+    finishedAt: iso(row.finished_at),
+    cancelRequestedAt: iso(row.cancel_requested_at),
+    pausedAt: iso(row.paused_at),
+    pausedBy: row.paused_by,
+    pauseReason: row.pause_reason,
+    workflowId: operationWorkflowId(row),
+  };
+}
+
+function stagesOf(row: OperationRow, deltas: readonly Delta[]): StageProgress[] {
+  const stages = new Map<string, StageProgress>();
+  stages.set(row.kind, { stage: row.kind, counts: {}, done: 0, total: row.total });
+  for (const { stage, outcome, n } of deltas) {
+    const known = stages.get(stage) ?? { stage, counts: {}, done: 0, total: row.total };
+    known.counts[outcome] = n;
+    known.done += n;
+    stages.set(stage, known);
+  }
+  return [...stages.values()];
+}
+
+function holds(brake: BrakeRow, row: OperationRow): boolean {
+  switch (brake.applies_to) {
+    case "all":
+      return true;
+    case "kind":
+      return brake.name === row.kind;
+    case "tenant":
+      return brake.name === row.tenant;
+    case "scope":
+      return brake.name === `${row.tenant}/${row.scope}`;
+    case "queue":
+    case "target":
+      return false;
+  }
+}
+
+function iso(moment: Date | null): string | null {
+  return moment?.toISOString() ?? null;
+}

@@ -1,0 +1,189 @@
+import { v5 as uuidv5, v7 as uuidv7 } from "uuid";
+import { InvalidInput, RefusedByPolicy, TooLarge } from "../contracts/errors.ts";
+import type { Accepted } from "../contracts/operation.ts";
+import {
+  RETAIN_LIMITS,
+  RetainHeader,
+  RetainItem,
+  RetainSubmit,
+  type RetainInput,
+} from "../contracts/retain.ts";
+import { codePointLength } from "../contracts/text.ts";
+import { ensureBank } from "../db/banks.ts";
+import { createBatchDigest, type BatchDigest } from "../domain/digest.ts";
+import { packBatches } from "../domain/packing.ts";
+import { accept, inAcceptTransaction, type SubmitOptions } from "./accept.ts";
+import { asking, assertTenant, defaultTenant, type Context } from "./context.ts";
+import { issuesOf, parseInput } from "./input.ts";
+import { jsonLines } from "./json-lines.ts";
+import { fileSpool, memorySpool, type PayloadSpool } from "./payload-spool.ts";
+
+type Header = Omit<RetainSubmit, "items">;
+
+/** How to hand documents to a bank. */
+export interface RetainClient {
+  /**
+   * Accepts a batch of 1 to 10,000 documents in one transaction and answers at once; a worker does
+   * the rest. With `key`, a repeat answers the same operation.
+   * @throws InvalidInput, TooLarge, RefusedByPolicy, Conflict, LimitExceeded, Unavailable
+   */
+  submit(input: RetainSubmit, options?: SubmitOptions): Promise<Accepted>;
+  /**
+   * The same from NDJSON, one item a line, without holding the batch in memory. The source is read
+   * to its end before the transaction begins: a dropped upload leaves nothing.
+   */
+  submitLines(
+    header: Header,
+    source: AsyncIterable<Uint8Array | string>,
+    options?: SubmitOptions,
+  ): Promise<Accepted>;
+}
+
+export function retainClient(context: Context): RetainClient {
+  return {
+    submit: (input, options = {}) => asking(() => submit(context, input, options)),
+    submitLines: (header, source, options = {}) =>
+      asking(() => submitLines(context, header, source, options)),
+  };
+}
+
+async function submit(context: Context, input: RetainSubmit, options: SubmitOptions) {
+  const parsed = parseInput(RetainSubmit, withTenant(context, input));
+  const { items, ...header } = parsed;
+  const { items: rawItems, ...rawHeader } = input;
+  const batch = new Batch(context, header, rawHeader, memorySpool());
+  for (const [index, item] of items.entries()) {
+    await batch.add(item, rawItems[index], `items[${index}]`);
+  }
+  return batch.accept(options);
+}
+
+async function submitLines(
+  context: Context,
+  rawHeader: Header,
+  source: AsyncIterable<Uint8Array | string>,
+  options: SubmitOptions,
+) {
+  const header = parseInput(RetainHeader, withTenant(context, rawHeader));
+  const batch = new Batch(context, header, rawHeader, await fileSpool());
+  try {
+    for await (const { line, value } of jsonLines(source)) {
+      const at = `line ${line}`;
+      const item = RetainItem.safeParse(value);
+      if (!item.success) throw new InvalidInput(issuesOf(item.error, at));
+      await batch.add(item.data, value, at);
+    }
+    if (batch.size === 0) {
+      throw new InvalidInput([{ path: "body", message: "must hold at least one line" }]);
+    }
+    return await batch.accept(options);
+  } finally {
+    await batch.close();
+  }
+}
+
+function withTenant<T extends { tenant?: string | undefined }>(context: Context, input: T): T {
+  return input.tenant === undefined ? { ...input, tenant: defaultTenant(context) } : input;
+}
+
+/** One batch on its way to being accepted. */
+class Batch {
+  readonly #context: Context;
+  readonly #header: RetainHeader;
+  readonly #id = uuidv7();
+  readonly #spool: PayloadSpool;
+  readonly #digest: BatchDigest;
+  readonly #items: { key: string; size: number }[] = [];
+  #totalSize = 0;
+
+  constructor(context: Context, header: RetainHeader, rawHeader: Header, spool: PayloadSpool) {
+    assertTenant(context, header.tenant);
+    this.#context = context;
+    this.#header = header;
+    this.#spool = spool;
+    // The key names the request, it is not part of what is asked.
+    const { key: _, ...asked } = rawHeader;
+    this.#digest = createBatchDigest({ kind: "retain", ...asked });
+  }
+
+  get size(): number {
+    return this.#items.length;
+  }
+
+  async add(item: RetainItem, raw: unknown, at: string): Promise<void> {
+    const no = this.#items.length + 1;
+    if (no > RETAIN_LIMITS.items) {
+      throw new TooLarge(at, `a batch holds at most ${RETAIN_LIMITS.items} items; split it`);
+    }
+    this.#digest.add(raw);
+    const { content, documentId, ...meta } = await this.#validated(item, no, at);
+    const size = codePointLength(content);
+    if (size > RETAIN_LIMITS.itemSize) {
+      throw new TooLarge(
+        at,
+        `content holds ${size} characters, more than ${RETAIN_LIMITS.itemSize}`,
+      );
+    }
+    this.#totalSize += size;
+    // An item without a document id gets one that no retry and no packing can change.
+    this.#items.push({ key: documentId ?? uuidv5(String(no), this.#id), size });
+    await this.#spool.add(no, content, Object.keys(meta).length > 0 ? meta : undefined);
+  }
+
+  async #validated(item: RetainItem, itemNo: number, at: string): Promise<RetainItem> {
+    const { validator } = this.#context.config;
+    if (!validator) return item;
+    const { tenant, bank } = this.#header;
+    const signal = new AbortController().signal;
+    const answer = await validator.validate(item, { tenant, bank, itemNo, attempt: 0, signal });
+    if (answer.verdict === "refuse") {
+      throw new RefusedByPolicy(`${at}: refused by the validator: ${answer.reason}`, { at });
+    }
+    return answer.verdict === "rewrite" ? parseInput(RetainItem, answer.item, at) : item;
+  }
+
+  accept(options: SubmitOptions): Promise<Accepted> {
+    const { tenant, bank, key, documentTags, options: settings } = this.#header;
+    const batches = packBatches(
+      this.#items.map((item) => item.size),
+      settings.budget,
+      settings.batchItems,
+    );
+    const items = batches.flatMap((batch, index) =>
+      this.#items.slice(batch.from - 1, batch.to).map((item) => ({ ...item, batch: index + 1 })),
+    );
+    return inAcceptTransaction(this.#context, options, async (tx) => {
+      const input: RetainInput = {
+        bank,
+        bankId: await ensureBank(tx, tenant, bank),
+        ...(documentTags ? { documentTags } : {}),
+        chunkSize: settings.chunkSize,
+        maxAttempts: settings.maxAttempts,
+        totalSize: this.#totalSize,
+      };
+      return accept(
+        this.#context,
+        tx,
+        {
+          id: this.#id,
+          kind: "retain",
+          tenant,
+          scope: bank,
+          key,
+          digest: this.#digest.digest(),
+          priority: settings.priority,
+          bytes: this.#spool.bytes(),
+          input: { ...input },
+          startAfter: settings.startAfter,
+          batches,
+          items,
+        },
+        this.#spool.slices(),
+      );
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#spool.close();
+  }
+}

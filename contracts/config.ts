@@ -1,0 +1,43 @@
+import type { Consolidator, Extractor, Validator } from "./plugins.ts";
+
+/** Admission limits per tenant; more open work is answered 429 until some of it has ended. */
+export interface AdmissionLimits {
+  openOperations: number;
+  openItems: number;
+  openBytes: number;
+}
+
+export const DEFAULT_LIMITS: AdmissionLimits = {
+  openOperations: 1_000,
+  openItems: 1_000_000,
+  openBytes: 4 * 1024 ** 3,
+};
+
+/** What a user plugs in, the default export of `holdfast.config.ts`. Everything is optional. */
+export interface HoldfastConfig {
+  /** Asked at accept and before every attempt. Default: accepts everything. */
+  validator?: Validator;
+  /** Default: sentences, entities and dates found by rule, offline. */
+  extractor?: Extractor;
+  /** Default: one observation per entity with two or more facts. */
+  consolidator?: Consolidator;
+  limits?: Partial<AdmissionLimits>;
+  webhooks?: {
+    /**
+     * Hosts events may be sent to: `hooks.example.com`, `*.example.com`, or `host:port`. Default:
+     * any public https host. A private or loopback address must be named here.
+     */
+    allow?: readonly string[];
+  };
+  retain?: {
+    /** Bound on one extraction, ms. Past it the try has failed. Default 120,000. */
+    extractTimeoutMs?: number;
+    /** Items of one page worked at the same time, when the extractor waits. Default 16. */
+    extractConcurrency?: number;
+  };
+}
+
+/** Types the configuration; returns it as it is. */
+export function defineConfig(config: HoldfastConfig): HoldfastConfig {
+  return config;
+}

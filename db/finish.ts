@@ -1,0 +1,95 @@
+import type { Finished } from "../contracts/messages.ts";
+import type { Outcome } from "../contracts/operation.ts";
+import { verdictOf } from "../domain/verdict.ts";
+import { forgetTries } from "./attempts.ts";
+import { insertEvents } from "./events.ts";
+import { ownOperation } from "./locks.ts";
+import { appendLogs } from "./logs.ts";
+import { lockOperation, markFinished, type OperationRow } from "./operations.ts";
+import { countOutcomes, failureReasons, settleOpenItems } from "./outcomes.ts";
+import type { Tx } from "./pool.ts";
+import { addDeltas } from "./progress.ts";
+
+export interface Ending {
+  id: string;
+  generation: number;
+  /** What open items end with, and why. */
+  outcome: Extract<Outcome, "failed" | "cancelled" | "lost">;
+  reason: string;
+  by: string;
+}
+
+/**
+ * Ends an operation: closes what is open, derives the state from the ledger, and writes the event
+ * with it. On a terminal row, or one of another generation, it answers what is stored and changes
+ * nothing, so it can be repeated.
+ */
+export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished> {
+  await ownOperation(tx, ending.id);
+  const row = await lockOperation(tx, ending.id);
+  if (!row || row.generation !== ending.generation) return { state: "gone", counts: {} };
+  if (row.state !== "accepted" && row.state !== "running") return stored(row);
+
+  const closed = await settleOpenItems(tx, ending, ending.outcome, ending.reason, ending.by);
+  if (closed > 0) {
+    await addDeltas(tx, row.id, `finish/${row.generation}`, [
+      { stage: row.kind, outcome: ending.outcome, n: closed },
+    ]);
+  }
+  const counts = await countOutcomes(tx, row.id);
+  const causes = await failureReasons(tx, row.id, row.generation);
+  const cancelRequested = row.cancel_requested_at !== null || ending.outcome === "cancelled";
+  const verdict = verdictOf(counts, cancelRequested, causes);
+  await markFinished(tx, {
+    id: row.id,
+    generation: row.generation,
+    state: verdict.state,
+    reason: verdict.reason,
+    result: counts,
+  });
+  await forgetTries(tx, row.id);
+  await insertEvents(tx, [
+    {
+      type: "operation.finished",
+      tenant: row.tenant,
+      operationId: row.id,
+      body: finishedBody(row, verdict, counts),
+    },
+  ]);
+  await appendLogs(tx, [
+    {
+      operationId: row.id,
+      level: verdict.state === "failed" ? "error" : "info",
+      message: verdict.reason ? `${verdict.state}: ${verdict.reason}` : verdict.state,
+      fields: { generation: row.generation, ...counts },
+    },
+  ]);
+  return { ...verdict, counts };
+}
+
+function finishedBody(
+  row: OperationRow,
+  verdict: { state: string; reason?: string | undefined },
+  counts: Partial<Record<Outcome, number>>,
+) {
+  return {
+    operationId: row.id,
+    key: row.key,
+    kind: row.kind,
+    tenant: row.tenant,
+    scope: row.scope,
+    generation: row.generation,
+    state: verdict.state,
+    reason: verdict.reason ?? null,
+    total: row.total,
+    counts,
+  };
+}
+
+function stored(row: OperationRow): Finished {
+  return {
+    state: row.state as Finished["state"],
+    ...(row.reason === null ? {} : { reason: row.reason }),
+    counts: (row.result ?? {}) as Record<string, number>,
+  };
+}

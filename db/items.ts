@@ -1,0 +1,223 @@
+import type { ItemView, Outcome, Page } from "../contracts/operation.ts";
+import type { Queryable } from "./pool.ts";
+
+/** Items: one half of the ledger. Insert-only; written with their operation (db/operations.ts). */
+
+/**
+ * True for an item that still has to be done in generation `$generation`: it has no outcome there,
+ * and none before it that stands. What may be run again is written here and in `RERUN_OUTCOMES`.
+ */
+export const isOpen = (item: string, generation: string) => `not exists (
+  select from holdfast.outcomes o
+   where o.operation_id = ${item}.operation_id and o.item_no = ${item}.no
+     and (o.generation = ${generation} or o.outcome not in ('failed', 'lost', 'cancelled')))`;
+
+export interface DueItem {
+  no: number;
+  seq: string;
+  key: string;
+  size: number;
+  attempts: number;
+  crashes: number;
+}
+
+/**
+ * The next open items of a range of sub-batches that are due now, in order, up to `limit` items and
+ * about `maxSize` code points (always at least one item).
+ */
+export async function findDueItems(
+  db: Queryable,
+  range: { operationId: string; generation: number; fromBatch: number; toBatch: number },
+  page: { limit: number; maxSize: number; afterItem: number },
+): Promise<DueItem[]> {
+  const { rows } = await db.query<DueItem>(
+    `select no, seq, key, size, attempts, crashes
+       from (select due.*, sum(size) over (order by no) - size as before
+               from (select i.no, i.seq, i.key, i.size,
+                            coalesce(a.attempts, 0) as attempts, coalesce(a.crashes, 0) as crashes
+                       from holdfast.items i
+                       left join holdfast.attempts a
+                         on a.operation_id = i.operation_id and a.item_no = i.no
+                            and a.generation = $2
+                      where i.operation_id = $1
+                        and i.no between
+                          (select first_item from holdfast.sub_batches
+                            where operation_id = $1 and no = $3)
+                          and (select last_item from holdfast.sub_batches
+                                where operation_id = $1 and no = $4)
+                        and i.no > $7
+                        and (a.due_at is null or a.due_at <= clock_timestamp())
+                        and ${isOpen("i", "$2")}
+                      order by i.no
+                      limit $5) as due) as sized
+      where before < $6 or before = 0
+      order by no`,
+    [
+      range.operationId,
+      range.generation,
+      range.fromBatch,
+      range.toBatch,
+      page.limit,
+      page.maxSize,
+      page.afterItem,
+    ],
+  );
+  return rows;
+}
+
+/** What is left of a range: how many items are open, and when the first of them is due. */
+export async function openInRange(
+  db: Queryable,
+  range: { operationId: string; generation: number; fromBatch: number; toBatch: number },
+): Promise<{ open: number; nextDueAt: Date | null }> {
+  const { rows } = await db.query<{ open: number; next_due_at: Date | null }>(
+    `select count(*)::int as open, min(coalesce(a.due_at, '-infinity'::timestamptz)) as next_due_at
+       from holdfast.items i
+       left join holdfast.attempts a
+         on a.operation_id = i.operation_id and a.item_no = i.no and a.generation = $2
+      where i.operation_id = $1
+        and i.no between
+          (select first_item from holdfast.sub_batches where operation_id = $1 and no = $3)
+          and (select last_item from holdfast.sub_batches where operation_id = $1 and no = $4)
+        and ${isOpen("i", "$2")}`,
+    [range.operationId, range.generation, range.fromBatch, range.toBatch],
+  );
+  const { open, next_due_at } = rows[0]!;
+  // -infinity comes back as a number: due at once.
+  return { open, nextDueAt: next_due_at instanceof Date ? next_due_at : null };
+}
+
+/** Items open in the given generation, of the whole operation. */
+export async function countOpen(
+  db: Queryable,
+  operationId: string,
+  generation: number,
+): Promise<number> {
+  const { rows } = await db.query<{ open: number }>(
+    `select count(*)::int as open from holdfast.items i
+      where i.operation_id = $1 and ${isOpen("i", "$2")}`,
+    [operationId, generation],
+  );
+  return rows[0]!.open;
+}
+
+export interface ItemFilter {
+  outcome?: Outcome | "open" | undefined;
+  batch?: number | undefined;
+  limit: number;
+  /** Number of the last item of the page before. */
+  after?: number | undefined;
+}
+
+/** One page of items with their current outcome: that of the newest generation. */
+export async function listItems(
+  db: Queryable,
+  operationId: string,
+  filter: ItemFilter,
+): Promise<Page<ItemView>> {
+  const { rows } = await db.query<{
+    no: number;
+    batch: number;
+    key: string;
+    seq: string;
+    size: number;
+    outcome: Outcome | null;
+    reason: string | null;
+    generation: number | null;
+    attempts: number | null;
+    crashes: number | null;
+    due_at: Date | null;
+    last_error: string | null;
+    settled_at: Date | null;
+  }>(
+    `select i.no, i.batch, i.key, i.seq, i.size, o.outcome, o.reason, o.generation,
+            a.attempts, a.crashes, a.due_at, a.last_error, o.settled_at
+       from holdfast.items i
+       join holdfast.operations op on op.id = i.operation_id
+       left join lateral (
+         select outcome, reason, generation, settled_at from holdfast.outcomes
+          where operation_id = i.operation_id and item_no = i.no
+            and (generation = op.generation or outcome not in ('failed', 'lost', 'cancelled')
+                 or op.state in ('completed', 'failed', 'cancelled'))
+          order by generation desc limit 1) o on true
+       left join holdfast.attempts a
+         on a.operation_id = i.operation_id and a.item_no = i.no and a.generation = op.generation
+      where i.operation_id = $1
+        and i.no > $2
+        and ($3::int is null or i.batch = $3)
+        and ($4::text is null or o.outcome = $4)
+        and (not $5 or o.outcome is null)
+      order by i.no
+      limit $6`,
+    [
+      operationId,
+      filter.after ?? 0,
+      filter.batch ?? null,
+      filter.outcome === "open" ? null : (filter.outcome ?? null),
+      filter.outcome === "open",
+      filter.limit + 1,
+    ],
+  );
+  const items = rows.slice(0, filter.limit).map((row): ItemView => ({
+    no: row.no,
+    batch: row.batch,
+    key: row.key,
+    seq: row.seq,
+    size: row.size,
+    outcome: row.outcome,
+    reason: row.reason,
+    generation: row.generation,
+    attempts: row.attempts ?? 0,
+    crashes: row.crashes ?? 0,
+    nextRetryAt: row.outcome === null && row.due_at ? row.due_at.toISOString() : null,
+    lastError: row.last_error,
+    settledAt: row.settled_at?.toISOString() ?? null,
+  }));
+  return rows.length > filter.limit ? { items, next: String(items.at(-1)!.no) } : { items };
+}
+
+export interface SubBatchRow {
+  no: number;
+  first_item: number;
+  last_item: number;
+  size: string;
+  settled: number;
+  failed: number;
+}
+
+/** Sub-batches of an operation with how far each is. */
+export async function listSubBatches(
+  db: Queryable,
+  operationId: string,
+  page: { after: number; limit: number },
+): Promise<SubBatchRow[]> {
+  const { rows } = await db.query<SubBatchRow>(
+    `select b.no, b.first_item, b.last_item, b.size,
+            count(o.item_no)::int as settled,
+            count(o.item_no) filter (where o.outcome in ('failed', 'lost'))::int as failed
+       from holdfast.sub_batches b
+       join holdfast.operations op on op.id = b.operation_id
+       left join lateral (
+         select distinct on (item_no) item_no, outcome, generation from holdfast.outcomes
+          where operation_id = b.operation_id and item_no between b.first_item and b.last_item
+          order by item_no, generation desc) o
+         on o.generation = op.generation or o.outcome not in ('failed', 'lost', 'cancelled')
+            or op.state in ('completed', 'failed', 'cancelled')
+      where b.operation_id = $1 and b.no > $2
+      group by b.no, b.first_item, b.last_item, b.size
+      order by b.no
+      limit $3`,
+    [operationId, page.after, page.limit],
+  );
+  return rows;
+}
+
+/** Items per sub-batch, in order: what ranges are cut from. */
+export async function subBatchSizes(db: Queryable, operationId: string): Promise<number[]> {
+  const { rows } = await db.query<{ items: number }>(
+    `select last_item - first_item + 1 as items from holdfast.sub_batches
+      where operation_id = $1 order by no`,
+    [operationId],
+  );
+  return rows.map((row) => row.items);
+}

@@ -1,0 +1,57 @@
+import type { Tx } from "./pool.ts";
+
+/**
+ * Locks, in the order every transaction takes them. All are transaction-scoped, so that a crash or
+ * a pooler in transaction mode releases them.
+ *
+ *   1. operation   shared by every commit of work, exclusive by finish, cancel and erase
+ *   2. bank        shared by every commit of work, exclusive by erase
+ *   3. documents   rows in order of (bank_id, document_id)
+ *   4. knowledge   per bank: shared by commits that remove facts, exclusive by consolidation
+ *   5. everything else is insert-only, or one row by its key
+ */
+
+// The first half of a two-part advisory key: which family of locks it is.
+const OPERATION = 4201;
+const BANK = 4202;
+const KNOWLEDGE = 4203;
+const DUTY = 4204;
+
+/** Held by each commit of work; many at once. Finish and cancel wait for them, then close. */
+export async function shareOperation(tx: Tx, operationId: string): Promise<void> {
+  await tx.query("select pg_advisory_xact_lock_shared($1, hashtext($2))", [OPERATION, operationId]);
+}
+
+/** Held while an operation is closed, paused or erased: no commit of work is in flight. */
+export async function ownOperation(tx: Tx, operationId: string): Promise<void> {
+  await tx.query("select pg_advisory_xact_lock($1, hashtext($2))", [OPERATION, operationId]);
+}
+
+/** Held by each commit of work in a bank; many at once. Erase waits for them. */
+export async function shareBank(tx: Tx, bankId: string): Promise<void> {
+  await tx.query("select pg_advisory_xact_lock_shared($1, hashtext($2))", [BANK, bankId]);
+}
+
+/** Held while a bank is marked as erased: no commit of work in it is in flight. */
+export async function ownBank(tx: Tx, bankId: string): Promise<void> {
+  await tx.query("select pg_advisory_xact_lock($1, hashtext($2))", [BANK, bankId]);
+}
+
+/** Held by commits that add or remove facts of a bank; many at once. */
+export async function shareKnowledge(tx: Tx, bankId: string): Promise<void> {
+  await tx.query("select pg_advisory_xact_lock_shared($1, hashtext($2))", [KNOWLEDGE, bankId]);
+}
+
+/** Held while observations of a bank are written: the facts they stand on stay. */
+export async function ownKnowledge(tx: Tx, bankId: string): Promise<void> {
+  await tx.query("select pg_advisory_xact_lock($1, hashtext($2))", [KNOWLEDGE, bankId]);
+}
+
+/** Asks once; false when another process holds the duty, which then does this round. */
+export async function takeDuty(tx: Tx, duty: string): Promise<boolean> {
+  const { rows } = await tx.query<{ taken: boolean }>(
+    "select pg_try_advisory_xact_lock($1, hashtext($2)) as taken",
+    [DUTY, duty],
+  );
+  return rows[0]!.taken;
+}

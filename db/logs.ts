@@ -1,0 +1,71 @@
+import type { LogLine, Page } from "../contracts/operation.ts";
+import type { Queryable } from "./pool.ts";
+
+/** Log lines of operations: append-only, a partition per day, gone with it. */
+
+export interface NewLogLine {
+  operationId: string;
+  level: LogLine["level"];
+  message: string;
+  fields?: Record<string, unknown> | undefined;
+}
+
+const MAX_MESSAGE = 4_000;
+
+/** Appends lines in one statement. */
+export async function appendLogs(db: Queryable, lines: readonly NewLogLine[]): Promise<void> {
+  if (lines.length === 0) return;
+  await db.query(
+    `insert into holdfast.logs (operation_id, level, message, fields)
+     select * from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[])`,
+    [
+      lines.map((line) => line.operationId),
+      lines.map((line) => line.level),
+      lines.map((line) => line.message.replaceAll("\0", "").slice(0, MAX_MESSAGE)),
+      lines.map((line) => (line.fields ? JSON.stringify(line.fields) : null)),
+    ],
+  );
+}
+
+/** Lines in order of writing. `after`: seq of the last line seen. `newest`: the last page instead. */
+export async function listLogs(
+  db: Queryable,
+  operationId: string,
+  filter: {
+    level?: LogLine["level"] | undefined;
+    after?: string | undefined;
+    before?: string | undefined;
+    newest?: boolean;
+    limit: number;
+  },
+): Promise<Page<LogLine>> {
+  const levels = ["debug", "info", "warn", "error"];
+  const { rows } = await db.query<{
+    seq: string;
+    at: Date;
+    level: LogLine["level"];
+    message: string;
+    fields: Record<string, unknown> | null;
+  }>(
+    `select seq, at, level, message, fields from holdfast.logs
+      where operation_id = $1
+        and level = any($2)
+        and ($3::bigint is null or seq > $3)
+        and ($4::bigint is null or seq < $4)
+      order by seq ${filter.newest ? "desc" : "asc"}
+      limit $5`,
+    [
+      operationId,
+      levels.slice(levels.indexOf(filter.level ?? "debug")),
+      filter.after ?? null,
+      filter.before ?? null,
+      filter.limit + 1,
+    ],
+  );
+  const items = rows
+    .slice(0, filter.limit)
+    .map((row): LogLine => ({ ...row, at: row.at.toISOString() }));
+  const next = rows.length > filter.limit ? { next: items.at(-1)!.seq } : {};
+  if (filter.newest) items.reverse();
+  return { items, ...next };
+}

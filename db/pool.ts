@@ -1,0 +1,166 @@
+import pg from "pg";
+import { Unavailable } from "../contracts/errors.ts";
+
+/**
+ * The one way to Postgres. SQL is written with the schema prefix `holdfast.`; another schema name
+ * is put in its place here. No session state is used, so PgBouncer in transaction mode works.
+ */
+
+export interface Rows<R> {
+  rows: R[];
+  rowCount: number | null;
+}
+
+/** Anything that runs a statement: a pool, a client, or the caller's own transaction. */
+export interface Queryable {
+  query<R = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Rows<R>>;
+}
+
+/** A transaction of ours: statements see each other, and end together. */
+export type Tx = Queryable;
+
+export interface Db extends Queryable {
+  readonly schema: string;
+  /** Connections that may be open at once. */
+  readonly size: number;
+  transaction<T>(work: (tx: Tx) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  /** Wraps somebody else's open transaction, so that our statements run inside it. */
+  within(tx: Queryable): Tx;
+  close(): Promise<void>;
+}
+
+export interface TransactionOptions {
+  /** Bound on every statement inside. Default 30,000 ms. */
+  statementTimeoutMs?: number;
+  readOnly?: boolean;
+  /** One snapshot for all statements inside. */
+  repeatableRead?: boolean;
+}
+
+export interface DbOptions {
+  url: string;
+  schema?: string;
+  /** Connections in the pool. Default 10. */
+  size?: number;
+  /** Shown in pg_stat_activity. */
+  name?: string;
+}
+
+const DEFAULT_STATEMENT_TIMEOUT_MS = 30_000;
+const SCHEMA_NAME = /^[a-z_][a-z0-9_]{0,62}$/;
+
+/** Opens a pool; connects lazily. `bigint` comes back as string, `date` as `YYYY-MM-DD`. */
+export function openDb(options: DbOptions): Db {
+  const schema = options.schema ?? "holdfast";
+  if (!SCHEMA_NAME.test(schema)) {
+    throw new Error(`schema name "${schema}": use lower-case letters, digits and _`);
+  }
+  const size = options.size ?? 10;
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: size,
+    application_name: options.name ?? "holdfast",
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    types: { getTypeParser },
+  });
+  // An idle client that loses its server must not take the process down; the next query reconnects.
+  pool.on("error", () => undefined);
+  const qualify = qualifier(schema);
+
+  return {
+    schema,
+    size,
+    query: runner(pool, qualify),
+    transaction: (work, how) => inTransaction(pool, qualify, work, how),
+    within: (tx) => ({ query: (text, values) => tx.query(qualify(text), values) }),
+    close: () => pool.end(),
+  };
+}
+
+/** `query` of a pg client or pool with the schema put in its place. */
+export function runner(
+  client: pg.Pool | pg.ClientBase,
+  qualify: (text: string) => string,
+): Queryable["query"] {
+  // Row shapes are what each statement selects; they are stated where the statement stands.
+  return (text, values) => client.query(qualify(text), values) as Promise<Rows<never>>;
+}
+
+/** Replaces the schema prefix, once per distinct statement text. */
+export function qualifier(schema: string): (text: string) => string {
+  if (schema === "holdfast") return (text) => text;
+  const known = new Map<string, string>();
+  return (text) => {
+    let qualified = known.get(text);
+    if (qualified === undefined) {
+      qualified = text.replaceAll(/\bholdfast\./g, `${schema}.`);
+      known.set(text, qualified);
+    }
+    return qualified;
+  };
+}
+
+async function inTransaction<T>(
+  pool: pg.Pool,
+  qualify: (text: string) => string,
+  work: (tx: Tx) => Promise<T>,
+  options: TransactionOptions = {},
+): Promise<T> {
+  const client = await pool.connect();
+  // A connection lost between two statements emits here; the next statement reports it.
+  const ignore = () => undefined;
+  client.on("error", ignore);
+  let broken: Error | undefined;
+  try {
+    await client.query(opening(options));
+    const result = await work({ query: runner(client, qualify) });
+    await client.query("commit");
+    return result;
+  } catch (error) {
+    await client.query("rollback").catch((cause: Error) => {
+      broken = cause;
+    });
+    throw error;
+  } finally {
+    client.off("error", ignore);
+    client.release(broken);
+  }
+}
+
+function opening(options: TransactionOptions): string {
+  const mode = [
+    options.repeatableRead ? " isolation level repeatable read" : "",
+    options.readOnly ? " read only" : "",
+  ].join("");
+  const timeout = options.statementTimeoutMs ?? DEFAULT_STATEMENT_TIMEOUT_MS;
+  return (
+    `begin${mode}; set local statement_timeout = ${timeout}; ` +
+    `set local idle_in_transaction_session_timeout = ${timeout}`
+  );
+}
+
+const DATE = 1082;
+// oxlint-disable-next-line typescript/no-explicit-any
+function getTypeParser(oid: number, format?: any): any {
+  if (oid === DATE) return (value: string) => value;
+  return pg.types.getTypeParser(oid, format);
+}
+
+/** Waits for the first answer of the database, or says in one sentence why there is none. */
+export async function assertReachable(db: Queryable): Promise<void> {
+  try {
+    await db.query("select 1");
+  } catch (cause) {
+    const why =
+      cause instanceof Error
+        ? cause.message || String((cause as { code?: string }).code)
+        : String(cause);
+    throw new Unavailable(
+      "Postgres",
+      `cannot reach Postgres (${why}): check DATABASE_URL, or start a local stack with "holdfast dev"`,
+      cause,
+    );
+  }
+}

@@ -1,0 +1,116 @@
+import type { Queryable, Tx } from "./pool.ts";
+
+/**
+ * Progress without a hot row: writers append deltas, upkeep folds them, readers add both. Nobody
+ * updates a row per item, so writers never wait for each other.
+ */
+
+export interface Delta {
+  stage: string;
+  outcome: string;
+  n: number;
+}
+
+/**
+ * Appends counts under a source that is unique in its operation (an activity's page, a post's key).
+ * False: this source was counted before, and nothing changed.
+ */
+export async function addDeltas(
+  tx: Tx,
+  operationId: string,
+  source: string,
+  deltas: readonly Delta[],
+  answer?: unknown,
+): Promise<boolean> {
+  if (deltas.length === 0) return true;
+  const { rowCount } = await tx.query(
+    `insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, answer)
+     select $1, $2, d.stage, d.outcome, d.n, $6
+       from unnest($3::text[], $4::text[], $5::int[]) as d(stage, outcome, n)
+     on conflict do nothing`,
+    [
+      operationId,
+      source,
+      deltas.map((delta) => delta.stage),
+      deltas.map((delta) => delta.outcome),
+      deltas.map((delta) => delta.n),
+      answer === undefined ? null : JSON.stringify(answer),
+    ],
+  );
+  return (rowCount ?? 0) > 0;
+}
+
+/** Exact counts of some operations, by stage and outcome: what is folded plus what is not yet. */
+export async function readProgress(
+  db: Queryable,
+  operationIds: readonly string[],
+): Promise<Map<string, Delta[]>> {
+  const { rows } = await db.query<Delta & { operation_id: string }>(
+    `select operation_id, stage, outcome, sum(n)::int as n
+       from (select operation_id, stage, outcome, n from holdfast.progress
+              where operation_id = any($1)
+             union all
+             select operation_id, stage, outcome, n from holdfast.progress_deltas
+              where operation_id = any($1) and not folded) as counted
+      group by 1, 2, 3
+      having sum(n) <> 0
+      order by 2, 3`,
+    [operationIds],
+  );
+  const byOperation = new Map<string, Delta[]>();
+  for (const { operation_id, stage, outcome, n } of rows) {
+    const deltas = byOperation.get(operation_id) ?? [];
+    deltas.push({ stage, outcome, n });
+    byOperation.set(operation_id, deltas);
+  }
+  return byOperation;
+}
+
+/** Folds up to `limit` deltas in one statement. Answers how many it folded. */
+export async function foldDeltas(tx: Tx, limit = 5_000): Promise<number> {
+  const { rows } = await tx.query<{ folded: number }>(
+    `with picked as (
+       select operation_id, source, stage, outcome from holdfast.progress_deltas
+        where not folded
+        limit $1
+        for update skip locked
+     ), folded as (
+       update holdfast.progress_deltas d set folded = true
+         from picked p
+        where d.operation_id = p.operation_id and d.source = p.source
+          and d.stage = p.stage and d.outcome = p.outcome
+       returning d.operation_id, d.stage, d.outcome, d.n
+     ), summed as (
+       insert into holdfast.progress (operation_id, stage, outcome, n)
+       select operation_id, stage, outcome, sum(n) from folded
+        group by 1, 2, 3 order by 1, 2, 3
+       on conflict (operation_id, stage, outcome)
+       do update set n = progress.n + excluded.n
+     )
+     select count(*)::int as folded from folded`,
+    [limit],
+  );
+  return rows[0]!.folded;
+}
+
+/**
+ * Takes what may be run again out of the counts, when a new generation begins: the ledger's current
+ * outcome of those items is none.
+ */
+export async function uncountRerun(
+  tx: Tx,
+  operationId: string,
+  generation: number,
+  stage: string,
+): Promise<void> {
+  await tx.query(
+    `insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n)
+     select $1, 'generation/' || $2::int, $3, outcome, -count(*)::int
+       from (select distinct on (item_no) outcome from holdfast.outcomes
+              where operation_id = $1 order by item_no, generation desc) as current
+      where outcome in ('failed', 'lost', 'cancelled')
+      group by outcome
+     on conflict do nothing`,
+    [operationId, generation, stage],
+  );
+}

@@ -1,0 +1,121 @@
+import type { Queryable } from "./pool.ts";
+import { isBraked } from "./brakes.ts";
+
+/**
+ * What the relay claims: rows about which Temporal has to be told. A claim is a committed update
+ * that puts the row's next turn off, never a lock held across a call; a relay that dies after it
+ * costs one back-off, and a row that still needs its turn is claimed again.
+ */
+
+export interface Claimed {
+  verb: "start" | "wake" | "cancel";
+  id: string;
+  kind: string;
+  tenant: string;
+  scope: string;
+  generation: number;
+  total: number;
+  priority: number;
+  trace: string | null;
+  start_attempts: number;
+  accepted_at: Date;
+}
+
+export interface RelayLimits {
+  /** Claims of one tick. */
+  batch: number;
+  /** Operations running at once, all tenants. */
+  maxRunning: number;
+  /** Operations running at once in one scope (a bank). */
+  maxRunningPerScope: number;
+}
+
+// Back-off of a start: 2 s, 4 s, ... 60 s. "Use existing" makes an early repeat harmless.
+const START_BACKOFF = "least(60, power(2, least(op.start_attempts, 6) + 1)) * interval '1 second'";
+
+/**
+ * One statement for all three verbs. Starts go round-robin over tenants and their scopes, oldest
+ * first in each, within the limits; a scope at its cap does not hold up the others.
+ */
+export async function claimForRelay(db: Queryable, limits: RelayLimits): Promise<Claimed[]> {
+  const { rows } = await db.query<Claimed>(
+    `with running as (
+       select tenant, scope, count(*) as n from holdfast.operations
+        where state = 'running' group by 1, 2
+     ), startable as (
+       select op.id, op.tenant, op.due_at,
+              row_number() over (partition by op.tenant, op.scope order by op.priority, op.id)
+                + coalesce(r.n, 0) as place_in_scope
+         from (select * from holdfast.operations o
+                where o.state = 'accepted' and o.due_at <= clock_timestamp()
+                  and o.paused_at is null and not ${isBraked("o")}
+                order by o.due_at limit 1000) op
+         left join running r on r.tenant = op.tenant and r.scope = op.scope
+     ), fair as (
+       select id, row_number() over (partition by tenant order by place_in_scope, id) as turn
+         from startable where place_in_scope <= $3
+     ), to_start as (
+       select id from fair order by turn, id
+        limit greatest(0, least($1::bigint, $2::bigint - (select coalesce(sum(n), 0) from running)))
+     ), started as (
+       update holdfast.operations op
+          set start_attempts = op.start_attempts + 1, due_at = clock_timestamp() + ${START_BACKOFF}
+         from (select o.id from holdfast.operations o join to_start t on t.id = o.id
+                where o.state = 'accepted' and o.due_at <= clock_timestamp()
+                for update of o skip locked) picked
+        where op.id = picked.id
+       returning 'start' as verb, op.*
+     ), woken as (
+       update holdfast.operations op set wake_at = clock_timestamp() + interval '5 seconds'
+         from (select id from holdfast.operations
+                where state = 'running' and wake_at <= clock_timestamp()
+                order by wake_at limit $1 for update skip locked) picked
+        where op.id = picked.id
+       returning 'wake' as verb, op.*
+     ), cancelled as (
+       update holdfast.operations op set cancel_due_at = clock_timestamp() + interval '5 seconds'
+         from (select id from holdfast.operations
+                where state = 'running' and cancel_requested_at is not null
+                  and cancel_due_at <= clock_timestamp()
+                order by cancel_due_at limit $1 for update skip locked) picked
+        where op.id = picked.id
+       returning 'cancel' as verb, op.*
+     )
+     select verb, id, kind, tenant, scope, generation, total, priority, trace, start_attempts,
+            accepted_at
+       from (select * from started union all select * from woken union all select * from cancelled)
+            as claimed`,
+    [limits.batch, limits.maxRunning, limits.maxRunningPerScope],
+  );
+  return rows;
+}
+
+/** Drains whose queue has due rows and that nobody has woken or seen lately. */
+export async function claimDrainsToWake(db: Queryable): Promise<{ queue: string; lane: number }[]> {
+  const { rows } = await db.query<{ queue: string; lane: number }>(
+    `update holdfast.drains d set wake_at = clock_timestamp() + interval '10 seconds'
+      where d.wake_at <= clock_timestamp()
+        and (exists (select from holdfast.marks m
+                      where m.queue = d.queue and m.due_at <= clock_timestamp())
+             or (d.queue = 'deliver' and exists (
+                   select from holdfast.deliveries v
+                    where v.state = 'pending' and v.due_at <= clock_timestamp())))
+      returning queue, lane`,
+  );
+  return rows;
+}
+
+/** A drain is at work: nobody needs to wake it for a while. */
+export async function markDrainSeen(
+  db: Queryable,
+  drain: { queue: string; lane: number },
+  restsAfter: boolean,
+): Promise<void> {
+  await db.query(
+    `update holdfast.drains
+        set seen_at = clock_timestamp(),
+            wake_at = clock_timestamp() + case when $3 then interval '0' else interval '30 seconds' end
+      where queue = $1 and lane = $2`,
+    [drain.queue, drain.lane, restsAfter],
+  );
+}

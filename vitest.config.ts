@@ -1,0 +1,38 @@
+import { defineConfig } from "vitest/config";
+
+// `unit` and `dev` start no shared servers, so running only them costs nothing;
+// every other test finds one Postgres and one Temporal for the whole run.
+const unit = [
+  "test/contracts/**/*.test.ts",
+  "test/domain/**/*.test.ts",
+  "test/replay/**/*.test.ts",
+];
+const dev = ["test/dev/**/*.test.ts"];
+
+export default defineConfig({
+  test: {
+    // Threads crash the Temporal worker's native part.
+    pool: "forks",
+    // Tests share the cores with a Postgres and a Temporal server.
+    maxWorkers: 2,
+    teardownTimeout: 30_000,
+    projects: [
+      { extends: true, test: { name: "unit", include: unit, testTimeout: 10_000 } },
+      {
+        extends: true,
+        test: { name: "dev", include: dev, testTimeout: 60_000, hookTimeout: 60_000 },
+      },
+      {
+        extends: true,
+        test: {
+          name: "integration",
+          include: ["test/**/*.test.ts"],
+          exclude: [...unit, ...dev],
+          globalSetup: "test/support/stack.ts",
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+        },
+      },
+    ],
+  },
+});
