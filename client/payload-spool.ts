@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TooLarge } from "../contracts/errors.ts";
 import { PAYLOAD_PART_SIZE, RETAIN_LIMITS } from "../contracts/retain.ts";
+import { pieces } from "../contracts/text.ts";
 import type { PayloadSlice } from "../db/payloads.ts";
 
 /** Bytes of one statement's payloads. Bounds memory on both sides; a usual batch is one slice. */
@@ -67,7 +68,7 @@ function spool(store: Store): PayloadSpool {
   return {
     async add(itemNo, content, meta) {
       let part = 0;
-      for (const piece of pieces(content)) {
+      for (const piece of pieces(content, PAYLOAD_PART_SIZE)) {
         const text = Buffer.from(piece);
         const label = part === 0 && meta ? Buffer.from(JSON.stringify(meta)) : Buffer.alloc(0);
         total += text.length;
@@ -94,23 +95,6 @@ function spool(store: Store): PayloadSpool {
     },
     close: store.close,
   };
-}
-
-/** Pieces of at most PAYLOAD_PART_SIZE code points; small content is one piece, uncopied. */
-export function* pieces(content: string): Iterable<string> {
-  if (content.length <= PAYLOAD_PART_SIZE) {
-    yield content;
-    return;
-  }
-  let from = 0;
-  while (from < content.length) {
-    let to = from;
-    for (let points = 0; points < PAYLOAD_PART_SIZE && to < content.length; points++) {
-      to += content.codePointAt(to)! > 0xffff ? 2 : 1;
-    }
-    yield content.slice(from, to);
-    from = to;
-  }
 }
 
 function* cut(entries: readonly Entry[]): Iterable<Entry[]> {

@@ -11,15 +11,14 @@ export function isBlank(text: string): boolean {
   return blankText.test(text);
 }
 
-/** Length in Unicode code points: a surrogate pair counts once. */
+/** Length in Unicode code points: a surrogate pair counts once, as does half a pair on its own. */
 export function codePointLength(text: string): number {
   let pairs = 0;
   for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit >= 0xd800 && unit <= 0xdbff) {
-      pairs++;
-      i++;
-    }
+    if ((text.charCodeAt(i) & 0xfc00) !== 0xd800) continue;
+    if ((text.charCodeAt(i + 1) & 0xfc00) !== 0xdc00) continue;
+    pairs++;
+    i++;
   }
   return text.length - pairs;
 }
@@ -35,4 +34,31 @@ function isWellFormed(text: string): boolean {
   // String.prototype.isWellFormed is in every supported Node; the lib typings lag behind.
   const probe = text as string & { isWellFormed?: () => boolean };
   return probe.isWellFormed ? probe.isWellFormed() : !loneSurrogate.test(text);
+}
+
+/** Pieces of at most `size` code points, in order; text that is short enough comes as it is. */
+export function* pieces(text: string, size: number): Iterable<string> {
+  if (text.length <= size) {
+    yield text;
+    return;
+  }
+  let from = 0;
+  while (from < text.length) {
+    const to = advance(text, from, size);
+    yield text.slice(from, to);
+    from = to;
+  }
+}
+
+/** The text from its code point number `points` (0-based) on. */
+export function fromCodePoint(text: string, points: number): string {
+  return text.slice(advance(text, 0, points));
+}
+
+function advance(text: string, from: number, points: number): number {
+  let to = from;
+  for (let i = 0; i < points && to < text.length; i++) {
+    to += text.codePointAt(to)! > 0xffff ? 2 : 1;
+  }
+  return to;
 }

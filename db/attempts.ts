@@ -56,7 +56,8 @@ export async function chargeCrash(
 
 export interface Flight {
   items: number[];
-  pageSize: number;
+  /** Nothing else was in flight in the same process: a crash is this one's doing. */
+  alone: boolean;
 }
 
 interface FlightKey {
@@ -67,12 +68,12 @@ interface FlightKey {
 
 /** A page left in flight by an attempt that died; undefined when the last one landed. */
 export async function findFlight(db: Queryable, key: FlightKey): Promise<Flight | undefined> {
-  const { rows } = await db.query<{ items: number[]; page_size: number }>(
-    `select items, page_size from holdfast.flights
+  const { rows } = await db.query<Flight>(
+    `select items, alone from holdfast.flights
       where operation_id = $1 and generation = $2 and range_no = $3`,
     [key.operationId, key.generation, key.rangeNo],
   );
-  return rows[0] && { items: rows[0].items, pageSize: rows[0].page_size };
+  return rows[0];
 }
 
 /** Says which items are in flight, before anything of theirs is done. */
@@ -83,12 +84,12 @@ export async function takeOff(
   worker: string,
 ): Promise<void> {
   await db.query(
-    `insert into holdfast.flights (operation_id, generation, range_no, items, page_size, worker)
+    `insert into holdfast.flights (operation_id, generation, range_no, items, alone, worker)
      values ($1, $2, $3, $4, $5, $6)
      on conflict (operation_id, generation, range_no) do update
-        set items = excluded.items, page_size = excluded.page_size, worker = excluded.worker,
+        set items = excluded.items, alone = excluded.alone, worker = excluded.worker,
             started_at = clock_timestamp()`,
-    [key.operationId, key.generation, key.rangeNo, flight.items, flight.pageSize, worker],
+    [key.operationId, key.generation, key.rangeNo, flight.items, flight.alone, worker],
   );
 }
 

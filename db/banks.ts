@@ -30,6 +30,17 @@ export async function findBank(
   return rows[0]?.id;
 }
 
+export async function findBankById(
+  db: Queryable,
+  bankId: string,
+): Promise<{ tenant: string; name: string } | undefined> {
+  const { rows } = await db.query<{ tenant: string; name: string }>(
+    "select tenant, name from holdfast.banks where id = $1 and erased_at is null",
+    [bankId],
+  );
+  return rows[0];
+}
+
 export async function isBankLive(db: Queryable, bankId: string): Promise<boolean> {
   const { rows } = await db.query(
     "select 1 from holdfast.banks where id = $1 and erased_at is null",

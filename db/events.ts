@@ -1,16 +1,8 @@
 import { v7 as uuidv7 } from "uuid";
+import type { EventType } from "../contracts/webhook.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
 /** The outbox: an event and who must hear of it, written in the transaction that caused it. */
-
-export const EVENT_TYPES = [
-  "operation.finished",
-  "operation.waiting",
-  "operation.expired",
-  "item.quarantined",
-  "doctor.finding",
-] as const;
-export type EventType = (typeof EVENT_TYPES)[number];
 
 export interface NewEvent {
   type: EventType;

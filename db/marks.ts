@@ -56,9 +56,19 @@ export async function deleteMarks(tx: Tx, seqs: readonly string[]): Promise<void
   await tx.query("delete from holdfast.marks where seq = any($1)", [seqs]);
 }
 
-/** Puts marks off, after a fault, so that others go first. */
-export async function postponeMarks(tx: Tx, seqs: readonly string[], dueAt: Date): Promise<void> {
-  await tx.query("update holdfast.marks set due_at = $2 where seq = any($1)", [seqs, dueAt]);
+/** Marks that become due later, after a fault, so that others go first. */
+export async function addMarksLater(
+  tx: Tx,
+  queue: string,
+  scope: string,
+  keys: readonly string[],
+  dueAt: Date,
+): Promise<void> {
+  await tx.query(
+    `insert into holdfast.marks (queue, scope, key, due_at)
+     select $1, $2, unnest($3::text[]), $4`,
+    [queue, scope, keys, dueAt],
+  );
 }
 
 /** How deep each queue is, and how old its oldest due mark. */

@@ -336,10 +336,7 @@ export async function markResumed(tx: Tx, id: string): Promise<boolean> {
   return rowCount === 1;
 }
 
-/** A wake has been taken up by the workflow. Later wakes stay. */
-export async function clearWake(tx: Queryable, id: string, takenAt: Date): Promise<void> {
-  await tx.query("update holdfast.operations set wake_at = null where id = $1 and wake_at <= $2", [
-    id,
-    takenAt,
-  ]);
+/** A wake is taken up: the workflow looks at the row after this, so it sees what the wake was for. */
+export async function clearWake(db: Queryable, id: string): Promise<void> {
+  await db.query("update holdfast.operations set wake_at = null where id = $1", [id]);
 }

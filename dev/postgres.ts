@@ -1,19 +1,16 @@
 import type { ChildProcess } from "node:child_process";
-import { execFile } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { chmod, chown, mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import pg from "pg";
 import { freePort } from "./free-port.ts";
 import { spawnLeashed } from "./leash.ts";
 import { rememberServer, untilPreviousEnds } from "./process-life.ts";
 import { postgresBinaries } from "./postgres-binaries.ts";
-import type { PostgresBinaries } from "./postgres-binaries.ts";
+import { DATABASE_OWNER, ensureCluster, serverEnvironment } from "./postgres-cluster.ts";
+import type { Durability } from "./postgres-cluster.ts";
 import { until } from "./until.ts";
 
-/** `durable` keeps what was committed through a crash of the machine; `fast` only through one of the server. */
-export type Durability = "durable" | "fast";
+export type { Durability };
 
 export interface PostgresOptions {
   /** The server's own directory: data, password and log. Made when missing, never removed here. */
@@ -28,7 +25,7 @@ export interface PostgresOptions {
 }
 
 /** How to stop: wait for sessions to end, end them, let go at once (as a crash, but in order), or SIGKILL. */
-export type StopMode = "smart" | "fast" | "immediate" | "kill";
+type StopMode = "smart" | "fast" | "immediate" | "kill";
 
 export interface PostgresServer {
   /** Of the database `holdfast`, as superuser, on loopback. The same after every start. */
@@ -43,7 +40,6 @@ export interface PostgresServer {
   restart(mode?: StopMode): Promise<void>;
 }
 
-const USER = "holdfast";
 const DATABASE = "holdfast";
 // Recovery after a crash may take long; as long as the process lives it is worth waiting for.
 const READY_WITHIN_MS = 120_000;
@@ -73,11 +69,10 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   const data = join(dir, "data");
   const logFile = join(dir, "postgres.log");
   const pidFile = join(dir, "postgres.pid");
-  await prepareDir(dir, binaries);
-  const password = await initialise(dir, data, binaries, options.durability ?? "durable");
+  const password = await ensureCluster(dir, data, binaries, options.durability ?? "durable");
   await untilPreviousEnds(pidFile, "SIGQUIT");
   const port = await freePort(options.port);
-  const url = `postgres://${USER}:${password}@127.0.0.1:${port}/${DATABASE}`;
+  const url = `postgres://${DATABASE_OWNER}:${password}@127.0.0.1:${port}/${DATABASE}`;
   const args = serverArgs(data, port, options);
   let child: ChildProcess | undefined;
 
@@ -86,7 +81,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     const server = spawnLeashed(binaries.postgres, args, {
       ...binaries.user,
       cwd: dir,
-      env: serverEnv(),
+      env: serverEnvironment(),
       stdio: ["ignore", output.fd, output.fd],
       stopSignal: "SIGINT",
       graceMs: 15_000,
@@ -154,48 +149,6 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   };
 }
 
-async function prepareDir(dir: string, { user }: PostgresBinaries): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  if (!user) return;
-  await chown(dir, user.uid, user.gid);
-  await chmod(dir, 0o700);
-}
-
-// The cluster is made beside its place and moved there, so a start that was killed half way leaves
-// nothing that looks like a database. Its collation is Postgres's own, the same on every machine.
-async function initialise(
-  dir: string,
-  data: string,
-  { initdb, user }: PostgresBinaries,
-  durability: Durability,
-): Promise<string> {
-  const passwordFile = join(dir, "password");
-  if (await stat(data).catch(() => undefined)) return (await readFile(passwordFile, "utf8")).trim();
-  const password = randomBytes(16).toString("hex");
-  await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
-  if (user) await chown(passwordFile, user.uid, user.gid);
-  const fresh = `${data}.new`;
-  await rm(fresh, { recursive: true, force: true });
-  const args = [
-    ...["--pgdata", fresh, "--username", USER, "--pwfile", passwordFile],
-    ...["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"],
-    ...["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"],
-    // The password is 128 random bits, so stretching it would only slow every connection down.
-    ...["--set", "scram_iterations=1"],
-    ...(durability === "fast" ? ["--no-sync"] : []),
-  ];
-  try {
-    await promisify(execFile)(initdb, args, { ...user, cwd: dir, env: serverEnv() });
-  } catch (cause) {
-    const said = (cause as { stderr?: string }).stderr ?? "";
-    throw new Error(`Postgres could not create its data directory ${data}:\n${said.trim()}`, {
-      cause,
-    });
-  }
-  await rename(fresh, data);
-  return password;
-}
-
 function serverArgs(data: string, port: number, options: PostgresOptions): string[] {
   const settings = {
     listen_addresses: "127.0.0.1",
@@ -209,12 +162,6 @@ function serverArgs(data: string, port: number, options: PostgresOptions): strin
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   return ["-D", data, "-p", String(port), ...flags];
-}
-
-// Without PG* variables: what they say is meant for clients of some other server.
-function serverEnv(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(PG|LC_|LANG)/.test(name));
-  return { ...Object.fromEntries(kept), LC_ALL: "C" };
 }
 
 const ended = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null;

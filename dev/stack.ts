@@ -79,8 +79,12 @@ export async function startStack(options: StackOptions = {}): Promise<Stack | Po
     environment["TEMPORAL_ADDRESS"] ||
       (options.temporal !== false &&
         startTemporal({
-          ...{ dir: dirs.temporal, durability, namespace, log },
-          ...{ port: before.temporal, uiPort: before.temporalUi },
+          dir: dirs.temporal,
+          port: before.temporal,
+          uiPort: before.temporalUi,
+          durability,
+          namespace,
+          log,
         }).then((server) => {
           temporal = server;
           return server.address;

@@ -6,6 +6,8 @@ import { spawnLeashed } from "./leash.ts";
 import { onPath } from "./on-path.ts";
 
 const PACKAGE = "github.com/temporalio/cli";
+// What a build with an empty cache compiles.
+const PACKAGES = 1_720;
 const SAY_EVERY_MS = 10_000;
 
 /**
@@ -28,7 +30,7 @@ export async function buildTemporal(
   const say = setInterval(() => {
     const seconds = Math.round((performance.now() - started) / 1_000);
     log(
-      `temporal: building, ${seconds} s: ${downloaded} modules fetched, ${compiled} packages compiled`,
+      `temporal: building, ${seconds} s: ${downloaded} modules fetched, ${compiled} of about ${PACKAGES} packages compiled`,
     );
   }, SAY_EVERY_MS);
   const build = spawnLeashed(go, buildArgs(file, version), {

@@ -38,7 +38,7 @@ export interface TemporalServer {
 }
 
 /** What operations are found by in Temporal's own lists. */
-export const SEARCH_ATTRIBUTES = ["HoldfastTenant", "HoldfastKind", "HoldfastScope"];
+const SEARCH_ATTRIBUTES = ["HoldfastTenant", "HoldfastKind", "HoldfastScope"];
 
 // The limits of the dev server are made for a laptop's first workflow; here they would be what is measured.
 const UNLIMITED = [
@@ -70,17 +70,21 @@ export async function startTemporal(options: TemporalOptions): Promise<TemporalS
   const uiPort = await freePort(options.uiPort);
   const address = `127.0.0.1:${port}`;
   const args = [
-    ...["server", "start-dev", "--ip", "127.0.0.1"],
-    ...["--port", String(port), "--ui-port", String(uiPort), "--namespace", namespace],
+    "server",
+    "start-dev",
+    "--ip=127.0.0.1",
+    `--port=${port}`,
+    `--ui-port=${uiPort}`,
+    `--namespace=${namespace}`,
     // A server does not migrate the file of another version, so each version has its own.
-    ...["--db-filename", join(dir, `temporal-${serverVersion}.db`)],
-    ...["--sqlite-pragma", "journal_mode=WAL"],
-    ...["--sqlite-pragma", `synchronous=${options.durability === "fast" ? "OFF" : "NORMAL"}`],
-    ...UNLIMITED.flatMap((key) => ["--dynamic-config-value", `${key}=100000`]),
-    ...["--dynamic-config-value", "matching.enableFairness=true"],
-    ...["--dynamic-config-value", "system.enableActivityEagerExecution=true"],
-    ...SEARCH_ATTRIBUTES.flatMap((name) => ["--search-attribute", `${name}=Keyword`]),
-    ...["--log-level", "warn"],
+    `--db-filename=${join(dir, `temporal-${serverVersion}.db`)}`,
+    "--sqlite-pragma=journal_mode=WAL",
+    `--sqlite-pragma=synchronous=${options.durability === "fast" ? "OFF" : "NORMAL"}`,
+    ...UNLIMITED.map((key) => `--dynamic-config-value=${key}=100000`),
+    "--dynamic-config-value=matching.enableFairness=true",
+    "--dynamic-config-value=system.enableActivityEagerExecution=true",
+    ...SEARCH_ATTRIBUTES.map((name) => `--search-attribute=${name}=Keyword`),
+    "--log-level=warn",
     ...(await newsFlag(path)),
   ];
   let child: ChildProcess | undefined;
@@ -88,7 +92,12 @@ export async function startTemporal(options: TemporalOptions): Promise<TemporalS
   async function start(): Promise<void> {
     if (child) return;
     const output = await open(logFile, "w", 0o600);
-    const server = spawnLeashed(path, args, { cwd: dir, stdio: ["ignore", output.fd, output.fd] });
+    const server = spawnLeashed(path, args, {
+      cwd: dir,
+      stdio: ["ignore", output.fd, output.fd],
+      // Its database survives a kill, and the next start is waiting for it to end.
+      graceMs: 2_000,
+    });
     await output.close();
     await rememberServer(pidFile, server.pid);
     const probe = async () => ended(server) || (await namespaceAnswers(address, namespace));
@@ -136,7 +145,7 @@ export async function startTemporal(options: TemporalOptions): Promise<TemporalS
 }
 
 /** Whether the server at the address answers and has the namespace. */
-export async function namespaceAnswers(address: string, namespace: string): Promise<boolean> {
+async function namespaceAnswers(address: string, namespace: string): Promise<boolean> {
   const connection = await Connection.connect({ address, connectTimeout: 1_000 }).catch(
     () => undefined,
   );

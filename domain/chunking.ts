@@ -137,7 +137,7 @@ function isSpace(unit: number): boolean {
   );
 }
 
-const joinedMark = /^[\p{M}\p{Emoji_Modifier}\u200D\uFE0F]/u;
+const joinedMark = /^[\p{M}\p{Emoji_Modifier}\u200D]/u;
 const ZERO_WIDTH_JOINER = 0x200d;
 
 /** Steps back from `limit` to where a character begins. `limit` never splits a surrogate pair. */

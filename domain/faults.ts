@@ -176,7 +176,7 @@ function isInfrastructure(link: Link): boolean {
 /** The SQLSTATE of a Postgres error. Some of Node's codes have five capitals too. */
 function sqlState(link: Link): string | undefined {
   const { code } = link;
-  if (typeof code !== "string" || networkCodes.has(code)) return undefined;
+  if (typeof code !== "string") return undefined;
   return /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code) ? code : undefined;
 }
 

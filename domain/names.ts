@@ -39,7 +39,8 @@ const plainCode = words(
 const token = new RegExp(
   [
     "`(?<code>[^`]*)`",
-    "(?<target>\\]\\([^()]*\\))",
+    "!\\[[^[\\]]*\\]",
+    "\\]\\([^()]*\\)",
     "<\\/?[a-zA-Z][^<>]*>",
     "https?:\\/\\/(?<host>[\\w.-]+)[^\\s<>()\\[\\]\"'`]*",
     "(?<![\\w.+-])(?<mail>[\\w.+-]+@[\\w-]+(?:\\.[\\w-]+)+)",
@@ -75,16 +76,18 @@ export function namesIn(sentence: string): NamesFound {
 
   const endRun = () => {
     if (!run) return;
-    const { text, count, end, initial } = run;
-    const name = text.replace(/['’]s$/, "");
+    const name = run.text.replace(/['’]s$/, "");
     const [head = "", tail = ""] = name.split(" ");
-    if (count === 2 && initial && innerCapital.test(tail) && !innerCapital.test(head)) {
+    if (run.count === 2 && run.initial && innerCapital.test(tail) && !innerCapital.test(head)) {
       // "Pure JavaScript is ...": the first word may be any word, the second is a name of its own.
       singles.push(tail);
-    } else if (count >= 2) sure.push(name);
-    else if (acronym.test(name)) singles.push(name.replace(/(?<=[A-Z0-9])s$/, ""));
-    else if (name.length >= 3) {
-      if (!initial || innerCapital.test(name) || isSubject(sentence, text, end)) singles.push(name);
+    } else if (run.count >= 2) {
+      sure.push(name);
+    } else if (acronym.test(name)) {
+      singles.push(name.replace(/(?<=[A-Z0-9])s$/, ""));
+    } else if (name.length >= 3 && !run.vague) {
+      const speaks = !run.initial || innerCapital.test(name) || isSubject(sentence, run);
+      if (speaks) singles.push(name);
       else first ??= name;
     }
     run = undefined;
@@ -109,13 +112,15 @@ export function namesIn(sentence: string): NamesFound {
       continue;
     }
     endRun();
-    if (!glue.has(folded) && !weak.has(folded)) {
-      run = { text: word, count: 1, end, initial: isInitial(sentence, match.index) };
-    }
+    if (glue.has(folded)) continue;
+    const initial = isInitial(sentence, match.index);
+    const vague = weak.has(folded);
+    // "New York", "Visual Studio": where a capital is no habit, even a vague word may open a name.
+    if (!vague || !initial || folded === "new") run = { text: word, count: 1, end, initial, vague };
   }
   endRun();
 
-  const title = isTitle(sentence);
+  const title = sure.length + singles.length > 0 && isTitle(sentence);
   if (!title) sure.push(...singles);
   return {
     sure: sure.filter((name) => name.length <= MAX_NAME && !(title && isShouted(name))),
@@ -135,11 +140,13 @@ interface Run {
   end: number;
   /** Its first word would have a capital anyway. */
   initial: boolean;
+  /** Its first word is no name by itself. */
+  vague: boolean;
 }
 
 /** True for a lone word that does something: "Holdfast is ...". A gerund that does is an activity. */
-function isSubject(sentence: string, word: string, end: number): boolean {
-  return !/ing$/.test(word) && singularVerb.test(sentence.slice(end, end + 12));
+function isSubject(sentence: string, { text, end }: Run): boolean {
+  return !text.endsWith("ing") && singularVerb.test(sentence.slice(end, end + 12));
 }
 
 function addCode(names: string[], code: string): void {

@@ -40,7 +40,7 @@ export function sentencesIn(text: string, block: Span, maxUnits = 1_000): Span[]
         close(at);
     } else if (unit === FULL_WIDTH_STOP || unit === 0xff01 || unit === 0xff1f) {
       close(at + 1);
-    } else if (unit === STOP || unit === EXCLAMATION || unit === QUESTION || unit === ELLIPSIS) {
+    } else if (isStop(unit)) {
       const end = endAfter(text, at, block);
       if (end > 0) {
         close(end);
@@ -73,7 +73,6 @@ function closingAfter(text: string, unit: number, at: number, limit: number): nu
 /** Where the sentence ended by the mark at `at` stops, closing marks included; 0 when it goes on. */
 function endAfter(text: string, at: number, block: Span): number {
   let end = at + 1;
-  while (end < block.end && ".!?…".includes(text.charAt(end))) end++;
   while (end < block.end && closers.includes(text.charAt(end))) end++;
   if (end >= block.end) return block.end;
   if (!isSpace(text.charCodeAt(end))) return 0;
@@ -83,6 +82,10 @@ function endAfter(text: string, at: number, block: Span): number {
   if (next >= block.end) return block.end;
   if (startsLower(text, next)) return 0;
   return text.charCodeAt(at) === STOP && isAbbreviation(text, at, block.start) ? 0 : end;
+}
+
+function isStop(unit: number): boolean {
+  return unit === STOP || unit === EXCLAMATION || unit === QUESTION || unit === ELLIPSIS;
 }
 
 function isAbbreviation(text: string, stop: number, from: number): boolean {

@@ -144,13 +144,13 @@ create table holdfast.attempts (
 );
 
 -- A page in the hands of an activity. A row found by the next attempt means that the one before it
--- died with these items in flight.
+-- died with these items in flight; `alone`: nothing else was in flight in that process.
 create table holdfast.flights (
   operation_id uuid not null,
   generation integer not null,
   range_no integer not null,
   items integer[] not null,
-  page_size integer not null,
+  alone boolean not null,
   worker text not null,
   started_at timestamptz not null default clock_timestamp(),
   primary key (operation_id, generation, range_no)

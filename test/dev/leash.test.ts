@@ -33,6 +33,21 @@ test("a child is stopped when its parent ends with an error", async () => {
   await parent.childGone();
 });
 
+test("what a child started itself is ended with it", async () => {
+  const parent = await parentOf(
+    `spawnLeashed("/bin/sh", ["-c", "(trap '' TERM; exec sleep 1000) & echo $!; wait"])`,
+    "",
+    1,
+  );
+  parent.kill("SIGKILL");
+  await parent.childGone();
+  await until(
+    () => stillRunning(parent.said).length === 0,
+    5_000,
+    () => `grandchild ${parent.said[0]} still runs`,
+  );
+});
+
 test("a directory is removed after the children that write into it have ended", async () => {
   const dir = await mkdtemp(join(tmpdir(), "holdfast-leash-"));
   const writes = `["-c", "trap '' TERM; while :; do date >> ${dir}/log; sleep 0.01; done"]`;
@@ -59,18 +74,30 @@ test("a child that ended by itself is forgotten, and a missing command ends with
 });
 
 /** A process that has the child made by the expression on its leash, and then does what is said. */
-async function parentOf(child: string, then = "") {
+async function parentOf(child: string, then = "", grandchildren = 0) {
   const code = `
     import { removeWhenGone, spawnLeashed } from ${JSON.stringify(LEASH)};
     const child = ${child};
-    (await import("node:fs")).writeSync(1, child.pid + "\\n");
+    (await import("node:fs")).writeSync(1, "child " + child.pid + "\\n");
     ${then}`;
   const parent = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", code], {
     stdio: ["ignore", "pipe", "ignore"],
   });
-  const [line] = await once(createInterface({ input: parent.stdout }), "line");
-  const identity = processIdentity(Number(line));
+  const said: string[] = [];
+  let pid: number | undefined;
+  const lines = createInterface({ input: parent.stdout });
+  lines.on("line", (line) => {
+    if (line.startsWith("child ")) pid = Number(line.slice(6));
+    else said.push(processIdentity(Number(line)) ?? "");
+  });
+  await until(
+    () => pid !== undefined && said.length >= grandchildren,
+    10_000,
+    () => "no child",
+  );
+  const identity = processIdentity(pid ?? 0);
   return {
+    said,
     kill: (signal: NodeJS.Signals) => parent.kill(signal),
     childGone: () =>
       until(

@@ -1,0 +1,185 @@
+import pLimit from "p-limit";
+import type { HoldfastConfig } from "../contracts/config.ts";
+import type { Drained, DrainRef } from "../contracts/messages.ts";
+import type { Consolidator } from "../contracts/plugins.ts";
+import { findBankById } from "../db/banks.ts";
+import { ownKnowledge, shareBank } from "../db/locks.ts";
+import { addMarksLater, deleteMarks, dueMarks, nextMarkDue, nextScope } from "../db/marks.ts";
+import {
+  CONSOLIDATE,
+  entitiesOfMarks,
+  factsAbout,
+  replaceObservations,
+  type EntityFacts,
+  type NewObservation,
+} from "../db/observations.ts";
+import type { Db } from "../db/pool.ts";
+import { countFailure, forgetFailures } from "../db/quarantine.ts";
+import { markDrainSeen } from "../db/relay.ts";
+import { summaryConsolidator } from "../domain/consolidation.ts";
+import { backoffMs, classify, deferredUntil } from "../domain/faults.ts";
+import { beating } from "./heartbeat.ts";
+
+export interface ConsolidateDeps {
+  db: Db;
+  config: HoldfastConfig;
+}
+
+/** Marks of one round: one bank, coalesced over however many batches wrote them. */
+const MARKS = 500;
+/** Entities of one transaction. */
+const ENTITIES = 200;
+const FACTS_PER_ENTITY = 50;
+const CONCURRENCY = 8;
+const SLICE_MS = 20_000;
+const TIMEOUT_MS = 60_000;
+/** Failures of one entity before it is held. */
+const MAX_FAILURES = 5;
+
+export const consolidateActivities = ({ db, config }: ConsolidateDeps) => {
+  const consolidator = config.consolidator ?? summaryConsolidator;
+  return {
+    /** Safe to repeat: marks go in the transaction that writes what they asked for. */
+    consolidate(ref: DrainRef): Promise<Drained> {
+      return beating(async (signal) => {
+        const sliceEnds = Date.now() + SLICE_MS;
+        let served = "";
+        let done = 0;
+        while (Date.now() < sliceEnds) {
+          signal.throwIfAborted();
+          await markDrainSeen(db, ref, false);
+          const scope = await nextScope(db, CONSOLIDATE, served);
+          if (scope === undefined) return rest(db, ref, done);
+          served = scope;
+          done += await consolidateBank(db, consolidator, scope, signal);
+        }
+        return { done, more: true };
+      });
+    },
+  };
+};
+
+async function rest(db: Db, ref: DrainRef, done: number): Promise<Drained> {
+  const next = await nextMarkDue(db, CONSOLIDATE);
+  await markDrainSeen(db, ref, true);
+  return { done, more: false, ...(next ? { nextDueAt: next.getTime() } : {}) };
+}
+
+/** One round for one bank. Answers how many observations it wrote. */
+async function consolidateBank(
+  db: Db,
+  consolidator: Consolidator,
+  bankId: string,
+  signal: AbortSignal,
+): Promise<number> {
+  const marks = await dueMarks(db, CONSOLIDATE, bankId, MARKS);
+  const bank = await findBankById(db, bankId);
+  const entities = bank
+    ? await entitiesOfMarks(
+        db,
+        bankId,
+        marks.map((mark) => mark.key),
+      )
+    : [];
+  let written = 0;
+  for (let from = 0; bank && from < entities.length; from += ENTITIES) {
+    const some = entities.slice(from, from + ENTITIES);
+    const about = await factsAbout(db, bankId, some, FACTS_PER_ENTITY);
+    const answers = await consolidated(consolidator, about, bank, signal);
+    written += await writeAnswers(db, consolidator, bankId, some, answers);
+  }
+  await db.transaction((tx) =>
+    deleteMarks(
+      tx,
+      marks.map((mark) => mark.seq),
+    ),
+  );
+  return written;
+}
+
+type Answer =
+  | { entity: string; observation: NewObservation | undefined }
+  | { entity: string; error: unknown };
+
+function consolidated(
+  consolidator: Consolidator,
+  about: readonly EntityFacts[],
+  bank: { tenant: string; name: string },
+  signal: AbortSignal,
+): Promise<Answer[]> {
+  const limit = pLimit(CONCURRENCY);
+  return Promise.all(
+    about.map(({ entity, name, facts }) =>
+      limit(async (): Promise<Answer> => {
+        signal.throwIfAborted();
+        if (facts.length < 2) return { entity, observation: undefined };
+        const bounded = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+        try {
+          const said = await consolidator.consolidate(name, facts, {
+            tenant: bank.tenant,
+            bank: bank.name,
+            signal: bounded,
+          });
+          return { entity, observation: said && { entity, name, ...said } };
+        } catch (error) {
+          return { entity, error };
+        }
+      }),
+    ),
+  );
+}
+
+// The facts were read before; what went since is left out by the write, and its own commit has
+// marked the entity again.
+async function writeAnswers(
+  db: Db,
+  consolidator: Consolidator,
+  bankId: string,
+  entities: readonly string[],
+  answers: readonly Answer[],
+): Promise<number> {
+  const failed = answers.filter((answer) => "error" in answer);
+  const failing = new Set(failed.map((answer) => answer.entity));
+  const settled = entities.filter((entity) => !failing.has(entity));
+  const observations = answers.flatMap((answer) =>
+    "observation" in answer && answer.observation ? [answer.observation] : [],
+  );
+  return db.transaction(async (tx) => {
+    await shareBank(tx, bankId);
+    await ownKnowledge(tx, bankId);
+    for (const { entity, error } of failed) await putOff(tx, bankId, entity, error);
+    await forgetFailures(tx, CONSOLIDATE, bankId, settled);
+    const maker = `${consolidator.name}@${consolidator.version}`;
+    return replaceObservations(tx, bankId, settled, observations, maker);
+  });
+}
+
+// A failed entity is marked again for later; one that fails for good is held, and seen.
+async function putOff(
+  tx: Parameters<typeof countFailure>[0],
+  bankId: string,
+  entity: string,
+  error: unknown,
+): Promise<void> {
+  const reason = error instanceof Error ? error.message : String(error);
+  const later = deferredUntil(error);
+  const spends = !later && classify(error) === "domain";
+  const failures = spends
+    ? await countFailure(tx, {
+        queue: CONSOLIDATE,
+        scope: bankId,
+        key: entity,
+        reason,
+        cap: MAX_FAILURES,
+      })
+    : 1;
+  if (failures >= MAX_FAILURES) return;
+  const wait = backoffMs(failures, { baseMs: 5_000, capMs: 600_000 });
+  await addMarksLater(
+    tx,
+    CONSOLIDATE,
+    bankId,
+    [`entity/${entity}`],
+    later ?? new Date(Date.now() + wait),
+  );
+}

@@ -1,0 +1,18 @@
+import { consolidateActivities, type ConsolidateDeps } from "./consolidate.ts";
+import { deliverActivities, type DeliverDeps } from "./deliver.ts";
+import { doctorActivities, type DoctorDeps } from "./doctor.ts";
+import { operationActivities, type OperationDeps } from "./operation.ts";
+import { retainActivities, type RetainDeps } from "./retain.ts";
+
+/** Short transactions and deliveries: what must stay prompt while work is busy. */
+export const controlActivities = (deps: OperationDeps & DeliverDeps & DoctorDeps) => ({
+  ...operationActivities(deps),
+  ...deliverActivities(deps),
+  ...doctorActivities(deps),
+});
+
+/** Pages of work. */
+export const workActivities = (deps: RetainDeps & ConsolidateDeps) => ({
+  ...retainActivities(deps),
+  ...consolidateActivities(deps),
+});

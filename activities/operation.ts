@@ -1,0 +1,74 @@
+import type { Begun, BatchRange, Finished, OperationRef } from "../contracts/messages.ts";
+import { finishOperation } from "../db/finish.ts";
+import { subBatchSizes } from "../db/items.ts";
+import { appendLogs } from "../db/logs.ts";
+import { clearWake, findOperation, markRunning } from "../db/operations.ts";
+import type { Db } from "../db/pool.ts";
+import { rangesOver } from "../domain/packing.ts";
+
+export interface OperationDeps {
+  db: Db;
+  /** Stands in the ledger as who settled what. */
+  identity: string;
+}
+
+// One child owns about this many items: few enough events, enough children to keep workers busy.
+const ITEMS_PER_RANGE = 2_000;
+const MAX_RANGES = 64;
+/** Ranges of one operation worked at once. */
+const WINDOW = 4;
+
+/** Begin and finish, the same for every kind of operation. */
+export const operationActivities = ({ db, identity }: OperationDeps) => ({
+  /** Safe to repeat; a lost workflow is adopted by beginning the same generation again. */
+  async begin(ref: OperationRef): Promise<Begun> {
+    const begun = await beginOperation(db, ref, identity);
+    if (!begun) return { state: "gone", was: (await findOperation(db, ref.id))?.state ?? "erased" };
+    return { state: "running", ranges: await rangesOf(db, ref.id), window: WINDOW };
+  },
+
+  /** Safe to repeat: on a terminal row it answers what is stored. */
+  finish(
+    ref: OperationRef,
+    ending: { outcome: "failed" | "cancelled"; reason: string },
+  ): Promise<Finished> {
+    const { id, generation } = ref;
+    return db.transaction((tx) => finishOperation(tx, { id, generation, by: identity, ...ending }));
+  },
+
+  /** Takes up a wake: the workflow is about to look at the row. Later wakes stay. */
+  async takeWake(ref: OperationRef): Promise<void> {
+    await clearWake(db, ref.id);
+  },
+});
+
+/** The row becomes running; false when it is terminal, gone, or of another generation. */
+export async function beginOperation(
+  db: Db,
+  ref: OperationRef,
+  identity: string,
+): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const row = await markRunning(tx, ref.id, ref.generation);
+    if (!row) return false;
+    const again = row.restarts > 0 ? ` (restart ${row.restarts})` : "";
+    await appendLogs(tx, [
+      {
+        operationId: ref.id,
+        level: "info",
+        message: `generation ${ref.generation} began${again}`,
+        fields: { worker: identity },
+      },
+    ]);
+    return true;
+  });
+}
+
+async function rangesOf(db: Db, operationId: string): Promise<BatchRange[]> {
+  const sizes = await subBatchSizes(db, operationId);
+  return rangesOver(sizes, MAX_RANGES, ITEMS_PER_RANGE).map(({ from, to }, index) => ({
+    no: index + 1,
+    from,
+    to,
+  }));
+}

@@ -1,0 +1,174 @@
+import { BY_OPERATION, partitionsBefore, startOf } from "./partitions.ts";
+import type { Queryable, Tx } from "./pool.ts";
+
+/**
+ * How long each table keeps what it holds: one line a table, and a table without a line is a finding
+ * of the doctor. Rows of open operations are never touched.
+ */
+
+/** Days. */
+export const KEEP = {
+  payloadOfSucceeded: 1,
+  payload: 30,
+  operations: 90,
+  logs: 30,
+  audit: 400,
+  events: 90,
+  findings: 30,
+  workers: 1,
+} as const;
+
+type Sweep = (tx: Tx, limit: number) => Promise<number>;
+
+export interface RetentionLine {
+  table: string;
+  /** In words, for people and the documentation. */
+  keeps: string;
+  /** Deletes up to `limit` rows (or a partition) and answers how many. Absent: kept as its owner says. */
+  sweep?: Sweep;
+}
+
+const ops = `${KEEP.operations} days after its end`;
+
+export const RETENTION: readonly RetentionLine[] = [
+  { table: "operations", keeps: ops, sweep: sweepOperations },
+  { table: "sub_batches", keeps: `with its operation`, sweep: dropPartitions("sub_batches") },
+  { table: "items", keeps: `with its operation`, sweep: dropPartitions("items") },
+  { table: "outcomes", keeps: `with its operation`, sweep: dropPartitions("outcomes") },
+  {
+    table: "progress_deltas",
+    keeps: `with its operation`,
+    sweep: dropPartitions("progress_deltas"),
+  },
+  {
+    table: "payloads",
+    keeps: `${KEEP.payloadOfSucceeded} day after success, else ${KEEP.payload} days`,
+    sweep: sweepPayloads,
+  },
+  { table: "progress", keeps: "with its operation" },
+  { table: "attempts", keeps: "with its operation" },
+  { table: "flights", keeps: "until its operation ends" },
+  { table: "logs", keeps: `${KEEP.logs} days`, sweep: dropLogs },
+  {
+    table: "audit",
+    keeps: `${KEEP.audit} days`,
+    sweep: olderThan("audit", "at", KEEP.audit),
+  },
+  { table: "events", keeps: `${KEEP.events} days`, sweep: olderThan("events", "at", KEEP.events) },
+  { table: "deliveries", keeps: "with its event" },
+  { table: "delivery_attempts", keeps: "with its delivery" },
+  { table: "webhooks", keeps: "until removed" },
+  { table: "webhook_secrets", keeps: "with its webhook" },
+  { table: "api_keys", keeps: "for ever, revoked ones too: the audit names them" },
+  { table: "brakes", keeps: "until lifted" },
+  { table: "marks", keeps: "until handled" },
+  { table: "quarantine", keeps: "until released" },
+  { table: "drains", keeps: "for ever, one row a drain" },
+  {
+    table: "workers",
+    keeps: `${KEEP.workers} day after it was last seen`,
+    sweep: olderThan("workers", "seen_at", KEEP.workers),
+  },
+  {
+    table: "findings",
+    keeps: `${KEEP.findings} days after they were resolved`,
+    sweep: olderThan("findings", "resolved_at", KEEP.findings),
+  },
+  { table: "banks", keeps: "until erased" },
+  { table: "documents", keeps: "until erased" },
+  { table: "document_parts", keeps: "until replaced or erased" },
+  { table: "chunks", keeps: "with its part" },
+  { table: "facts", keeps: "with its part" },
+  { table: "fact_entities", keeps: "with its fact" },
+  { table: "observations", keeps: "until its facts change" },
+  { table: "observation_sources", keeps: "with its observation" },
+  { table: "staged_parts", keeps: "until its operation ends" },
+  { table: "schema_migrations", keeps: "for ever" },
+];
+
+/** One round over all lines. Answers what went, by table. */
+export async function sweepRetention(tx: Tx, limit = 5_000): Promise<Record<string, number>> {
+  const gone: Record<string, number> = {};
+  for (const { table, sweep } of RETENTION) {
+    const n = sweep ? await sweep(tx, limit) : 0;
+    if (n > 0) gone[table] = n;
+  }
+  return gone;
+}
+
+function olderThan(table: string, column: string, days: number): Sweep {
+  return async (tx, limit) => {
+    const { rowCount } = await tx.query(
+      `delete from holdfast.${table} where ctid in (
+         select ctid from holdfast.${table}
+          where ${column} < clock_timestamp() - $1 * interval '1 day' limit $2)`,
+      [days, limit],
+    );
+    return rowCount ?? 0;
+  };
+}
+
+// With the row go the small tables that are not partitioned; the others go by partition.
+async function sweepOperations(tx: Tx, limit: number): Promise<number> {
+  const { rows } = await tx.query<{ n: number }>(
+    `with gone as (
+       delete from holdfast.operations where id in (
+         select id from holdfast.operations
+          where finished_at < clock_timestamp() - $1 * interval '1 day' limit $2)
+       returning id
+     ), counts as (delete from holdfast.progress where operation_id in (select id from gone)),
+        tries as (delete from holdfast.attempts where operation_id in (select id from gone))
+     select count(*)::int as n from gone`,
+    [KEEP.operations, limit],
+  );
+  return rows[0]!.n;
+}
+
+/** A partition goes when everything in it is old and no operation of its time is left. */
+function dropPartitions(table: (typeof BY_OPERATION)[number]): Sweep {
+  return async (tx) => {
+    const old = await partitionsBefore(tx, table, Date.now() - KEEP.operations * 86_400_000);
+    for (const partition of old) {
+      if (await hasOperations(tx, startOf(partition))) continue;
+      await tx.query(`drop table holdfast.${partition}`);
+      return 1;
+    }
+    return 0;
+  };
+}
+
+async function hasOperations(db: Queryable, weekStart: number): Promise<boolean> {
+  const { rows } = await db.query<{ left: boolean }>(
+    `select exists (select from holdfast.operations
+              where accepted_at < to_timestamp($1) + interval '8 days') as left`,
+    [weekStart / 1_000],
+  );
+  return rows[0]!.left;
+}
+
+async function sweepPayloads(tx: Tx, limit: number): Promise<number> {
+  const { rowCount } = await tx.query(
+    `delete from holdfast.payloads p
+      using (select p.operation_id, p.item_no, p.part
+               from holdfast.operations op
+               join holdfast.payloads p on p.operation_id = op.id
+               left join lateral (
+                 select outcome from holdfast.outcomes o
+                  where o.operation_id = p.operation_id and o.item_no = p.item_no
+                  order by generation desc limit 1) o on true
+              where op.finished_at < clock_timestamp() - $1 * interval '1 day'
+                and (o.outcome in ('succeeded', 'unchanged', 'superseded')
+                     or op.finished_at < clock_timestamp() - $2 * interval '1 day')
+              limit $3) old
+      where p.operation_id = old.operation_id and p.item_no = old.item_no and p.part = old.part`,
+    [KEEP.payloadOfSucceeded, KEEP.payload, limit],
+  );
+  return rowCount ?? 0;
+}
+
+async function dropLogs(tx: Tx): Promise<number> {
+  const [oldest] = await partitionsBefore(tx, "logs", Date.now() - KEEP.logs * 86_400_000);
+  if (!oldest) return 0;
+  await tx.query(`drop table holdfast.${oldest}`);
+  return 1;
+}

@@ -1,0 +1,107 @@
+import type { Context } from "hono";
+import { HoldfastError, InvalidInput, TooLarge } from "../contracts/errors.ts";
+
+/** Bytes of one JSON body of documents; it is held in memory. NDJSON takes more. */
+export const DOCUMENTS_JSON_BYTES = 32 * 1024 * 1024;
+/** Bytes of any other JSON body. */
+export const JSON_BYTES = 64 * 1024;
+/** Bytes of one NDJSON upload as sent: the largest batch with every second character escaped. */
+export const NDJSON_BYTES = 512 * 1024 * 1024;
+
+const JSON_TYPE = "application/json";
+export const NDJSON_TYPE = "application/x-ndjson";
+
+/** What a body says it is. @throws a 415 that names what is taken */
+export function assertMediaType(c: Context, taken: readonly string[]): string {
+  const encoding = c.req.header("content-encoding") ?? "identity";
+  if (encoding.toLowerCase() !== "identity") {
+    throw unsupported(`content-encoding ${encoding} is not taken: send the body as it is`);
+  }
+  const given = c.req.header("content-type");
+  const [essence = "", ...parameters] = (given ?? "").toLowerCase().split(";");
+  const charset = parameters.map((text) => text.trim()).find((text) => text.startsWith("charset="));
+  if (charset && !/^charset="?utf-?8"?$/.test(charset)) {
+    throw unsupported(`${charset} is not taken: send UTF-8`);
+  }
+  if (taken.includes(essence.trim())) return essence.trim();
+  throw unsupported(
+    `${given ? `content-type ${given} is not taken` : "there is no content-type"}: send ${taken.join(" or ")}`,
+  );
+}
+
+function unsupported(message: string): HoldfastError {
+  return new HoldfastError("unsupported-media-type", 415, message);
+}
+
+/** True when the request brings anything at all. */
+export function hasBody(c: Context): boolean {
+  const length = c.req.header("content-length");
+  return length === undefined ? c.req.header("transfer-encoding") !== undefined : length !== "0";
+}
+
+/**
+ * A JSON object of at most `limit` bytes, as it was sent.
+ * @throws InvalidInput, TooLarge, and a 415
+ */
+export async function jsonObject(c: Context, limit = JSON_BYTES): Promise<Record<string, unknown>> {
+  assertMediaType(c, [JSON_TYPE]);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of bodyBytes(c, limit)) chunks.push(chunk);
+  const value = parsed(Buffer.concat(chunks));
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new InvalidInput([{ path: "body", message: "must be a JSON object" }]);
+  }
+  return value as Record<string, unknown>;
+}
+
+function parsed(bytes: Buffer): unknown {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new InvalidInput([{ path: "body", message: "is not UTF-8" }]);
+  }
+  if (text === "") throw new InvalidInput([{ path: "body", message: "is empty: send JSON" }]);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const why = error instanceof Error ? error.message.slice(0, 120) : "not JSON";
+    throw new InvalidInput([{ path: "body", message: `is not JSON (${why})` }]);
+  }
+}
+
+/**
+ * The body as it arrives, at most `limit` bytes of it.
+ * @throws TooLarge, and `upload-dropped` when the client goes away before its end
+ */
+export async function* bodyBytes(c: Context, limit: number): AsyncGenerator<Uint8Array> {
+  const announced = Number(c.req.header("content-length") ?? 0);
+  if (announced > limit) throw tooLarge(limit);
+  const body = c.req.raw.body;
+  if (!body) return;
+  let length = 0;
+  const reader = body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch((cause: unknown) => {
+        throw new HoldfastError("upload-dropped", 400, "the upload ended early: send it again", {
+          cause,
+        });
+      });
+      if (done) return;
+      length += value.byteLength;
+      if (length > limit) throw tooLarge(limit);
+      yield value;
+    }
+  } finally {
+    reader.releaseLock();
+  }
+}
+
+function tooLarge(limit: number): TooLarge {
+  const next =
+    limit === DOCUMENTS_JSON_BYTES
+      ? `send NDJSON (content-type ${NDJSON_TYPE}), or split the batch`
+      : "send less";
+  return new TooLarge("body", `is over ${limit} bytes: ${next}`);
+}

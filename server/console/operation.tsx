@@ -1,0 +1,100 @@
+import { z } from "zod";
+import { OUTCOMES, type OperationView } from "../../contracts/operation.ts";
+import { parseInput } from "../../client/input.ts";
+import { deliveriesOfOperation } from "../../db/delivery-status.ts";
+import { recentlyDone } from "../../db/throughput.ts";
+import type { ConsoleDeps } from "../deps.ts";
+import type { Body } from "./body.ts";
+import { shortId } from "./format.ts";
+import { AuditTrail, Events } from "./operation-record.tsx";
+import { Children, Items, Logs } from "./operation-ledger.tsx";
+import { Header } from "./operation-header.tsx";
+import { Stages } from "./operation-stages.tsx";
+import { Timeline } from "./operation-timeline.tsx";
+import { part, type Reading } from "./reading.ts";
+import type { Caller } from "./sessions.ts";
+
+const ITEMS = 50;
+const CHILDREN = 20;
+const LOG_LINES = 100;
+const RATE_SECONDS = 60;
+
+const cursor = z.string().regex(/^\d{1,15}$/, "must be the cursor of a link on this page");
+
+const Query = z.object({
+  outcome: z.enum([...OUTCOMES, "open"]).optional(),
+  batch: z.coerce.number().int().min(1).max(2_147_483_647).optional(),
+  itemsAfter: cursor.optional(),
+  childrenAfter: cursor.optional(),
+  level: z.enum(["debug", "info", "warn", "error"]).optional(),
+  before: cursor.optional(),
+});
+export type OperationQuery = z.infer<typeof Query>;
+
+/** Everything about one operation. @throws NotFound, InvalidInput */
+export async function operationBody(
+  { holdfast, db }: Reading,
+  settings: ConsoleDeps["settings"],
+  caller: Caller,
+  id: string,
+  url: URL,
+): Promise<Body> {
+  const given = Object.fromEntries([...url.searchParams].filter(([, value]) => value !== ""));
+  const query = parseInput(Query, given);
+  const view = await holdfast.operation.get(id);
+  const [rates, children, items, logs, events, deliveries, audit] = await Promise.all([
+    view.finishedAt ? { value: [] } : part(() => recentlyDone(db, id, RATE_SECONDS)),
+    part(() =>
+      holdfast.operation.batches(id, {
+        limit: CHILDREN,
+        ...(query.childrenAfter && { after: query.childrenAfter }),
+      }),
+    ),
+    part(() =>
+      holdfast.operation.items(id, {
+        limit: ITEMS,
+        ...(query.outcome && { outcome: query.outcome }),
+        ...(query.batch && { batch: query.batch }),
+        ...(query.itemsAfter && { after: query.itemsAfter }),
+      }),
+    ),
+    part(() =>
+      holdfast.operation.logs(id, {
+        newest: true,
+        limit: LOG_LINES,
+        ...(query.level && { level: query.level }),
+        ...(query.before && { before: query.before }),
+      }),
+    ),
+    part(() => holdfast.operation.events(id)),
+    part(() => deliveriesOfOperation(db, id)),
+    part(() => holdfast.operation.audit(id)),
+  ]);
+  return {
+    title: `${view.kind} ${shortId(view.id)}`,
+    at: "operations",
+    ended: view.finishedAt !== null,
+    sections: {
+      head: (
+        <Header view={view} caller={caller} settings={settings} did={url.searchParams.get("did")} />
+      ),
+      stages: <Stages view={view} rates={rates} />,
+      items: <Items view={view} part={items} query={query} url={url} />,
+      children: <Children view={view} part={children} url={url} />,
+      logs: <Logs part={logs} query={query} url={url} />,
+      timeline: <Timeline view={view} audit={audit} />,
+      events: <Events events={events} deliveries={deliveries} />,
+      audit: <AuditTrail part={audit} />,
+    },
+  };
+}
+
+/** Changes when there is something new to show; costs a fraction of the page. */
+export async function operationPulse({ holdfast }: Reading, id: string): Promise<string> {
+  return JSON.stringify(await holdfast.operation.get(id));
+}
+
+/** The counts of the stage that every operation has: its items. */
+export function itemCounts(view: OperationView): Record<string, number> {
+  return view.stages[0]?.counts ?? {};
+}

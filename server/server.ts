@@ -1,0 +1,42 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
+import { requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import { HoldfastError } from "../contracts/errors.ts";
+import { apiRoutes } from "./api/api.ts";
+import { doorkeeper } from "./auth.ts";
+import type { ServerDeps } from "./deps.ts";
+import { guardOpenDoor } from "./doors.ts";
+import { healthRoutes } from "./health.ts";
+import { newMetrics } from "./metrics.ts";
+import { openApiRoute } from "./openapi.ts";
+import { answerProblem } from "./problem.ts";
+import { observed } from "./telemetry.ts";
+
+/** Everything one HTTP process serves. Listens to nothing by itself; see listen.ts. */
+export function createServer(deps: ServerDeps): Hono {
+  const { holdfast, settings, log } = deps;
+  const app = new OpenAPIHono();
+  const metrics = newMetrics(holdfast.db, log);
+  const api = { app, deps, doorkeeper: doorkeeper(holdfast, settings.auth) };
+
+  app.use(requestId());
+  app.use(observed(log, metrics));
+  // Whether browsers must use https is for whoever terminates TLS to say.
+  app.use(secureHeaders({ strictTransportSecurity: false }));
+  app.use("/v1/*", guardOpenDoor(settings.auth));
+  app.use("/v1/*", async (c, next) => {
+    await next();
+    c.header("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+    if (!c.res.headers.has("cache-control")) c.header("cache-control", "no-store");
+  });
+
+  apiRoutes(api);
+  healthRoutes(api, metrics);
+  openApiRoute(app);
+  if (consoleRoutes) app.route("/", consoleRoutes(deps));
+
+  app.onError((error, c) => answerProblem(error, c, log));
+  app.notFound((c) => answerProblem(notServed(app, c.req.method, c.req.path, c), c, log));
+  return app;
+}

@@ -1,0 +1,85 @@
+import { WorkflowNotFoundError, type Client } from "@temporalio/client";
+import type { Logger } from "pino";
+import { startOperationWorkflow } from "../activities/start-operation.ts";
+import { drainWorkflowId, operationWorkflowId } from "../contracts/ids.ts";
+import { WAKE_SIGNAL, type DrainRef } from "../contracts/messages.ts";
+import { CONTROL_QUEUE } from "../contracts/task-queues.ts";
+import type { Db } from "../db/pool.ts";
+import { claimDrainsToWake, claimForRelay, type Claimed, type RelayLimits } from "../db/relay.ts";
+import { loop, type Loop } from "./loop.ts";
+
+export interface RelayOptions {
+  db: Db;
+  client: Client;
+  log: Logger;
+  limits: RelayLimits;
+}
+
+const BUSY_MS = 250;
+const IDLE_MS = 1_000;
+/** Calls to Temporal at once. */
+const CONCURRENCY = 16;
+
+/**
+ * The only bridge from rows to workflows: start, wake, cancel. A claim is committed before the call;
+ * what the call did not reach is claimed again after its back-off.
+ */
+export function startRelay({ db, client, log, limits }: RelayOptions): Loop {
+  return loop("relay", log, async () => {
+    const claimed = await claimForRelay(db, limits);
+    const drains = await claimDrainsToWake(db);
+    const calls = [
+      ...claimed.map((row) => () => tell(client, row)),
+      ...drains.map((drain) => () => wakeDrain(client, drain)),
+    ];
+    const failures = await inLanes(calls);
+    if (failures.length > 0) throw failures[0];
+    return calls.length > 0 ? BUSY_MS : IDLE_MS;
+  });
+}
+
+async function tell(client: Client, row: Claimed): Promise<void> {
+  const workflowId = operationWorkflowId(row);
+  switch (row.verb) {
+    case "start":
+      await startOperationWorkflow(client, row);
+      return;
+    case "wake":
+      return forgivingClosed(client.workflow.getHandle(workflowId).signal(WAKE_SIGNAL));
+    case "cancel":
+      return forgivingClosed(client.workflow.getHandle(workflowId).cancel());
+  }
+}
+
+// A closed or lost workflow is the doctor's business; the row keeps asking until it is terminal.
+async function forgivingClosed(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+  }
+}
+
+async function wakeDrain(client: Client, drain: DrainRef): Promise<void> {
+  await client.workflow.signalWithStart(drain.queue, {
+    workflowId: drainWorkflowId(drain.queue, drain.lane),
+    taskQueue: CONTROL_QUEUE,
+    args: [{ queue: drain.queue, lane: drain.lane }],
+    signal: WAKE_SIGNAL,
+    signalArgs: [],
+    staticSummary: `drain of ${drain.queue}, lane ${drain.lane}`,
+  });
+}
+
+/** Runs calls a few at a time; one that fails does not stop the others. */
+async function inLanes(calls: readonly (() => Promise<void>)[]): Promise<unknown[]> {
+  const failures: unknown[] = [];
+  let next = 0;
+  const lane = async () => {
+    while (next < calls.length) {
+      await calls[next++]!().catch((error: unknown) => failures.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, calls.length) }, lane));
+  return failures;
+}

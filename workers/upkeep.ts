@@ -1,0 +1,63 @@
+import type { Logger } from "pino";
+import { sweepErasedBanks } from "../db/erase.ts";
+import { takeDuty } from "../db/locks.ts";
+import { makePartitions } from "../db/partitions.ts";
+import type { Db } from "../db/pool.ts";
+import { foldDeltas } from "../db/progress.ts";
+import { sweepRetention } from "../db/retention.ts";
+import { deleteStagedParts, findAbandonedParts } from "../db/staged-parts.ts";
+import { markWorkerSeen } from "../db/workers.ts";
+import { loop, type Loop } from "./loop.ts";
+
+export interface UpkeepOptions {
+  db: Db;
+  log: Logger;
+  worker: { id: string; identity: string; version: string };
+}
+
+const FOLD_EVERY_MS = 3_000;
+const SEEN_EVERY_MS = 10_000;
+const SWEEP_EVERY_MS = 60_000;
+const PARTITIONS_EVERY_MS = 3_600_000;
+
+/** What the clock demands. Every worker runs it; each duty is done by one of them at a time. */
+export function startUpkeep({ db, log, worker }: UpkeepOptions): Loop[] {
+  const duty = (name: string, everyMs: number, work: () => Promise<unknown>) =>
+    loop(`upkeep ${name}`, log, async () => {
+      await work();
+      return everyMs;
+    });
+  return [
+    duty("seen", SEEN_EVERY_MS, () => markWorkerSeen(db, worker)),
+    duty("fold", FOLD_EVERY_MS, () => fold(db)),
+    duty("sweep", SWEEP_EVERY_MS, () => sweep(db, log)),
+    duty("partitions", PARTITIONS_EVERY_MS, () => makePartitions(db)),
+  ];
+}
+
+const FOLD_LIMIT = 5_000;
+
+async function fold(db: Db): Promise<void> {
+  for (;;) {
+    const folded = await db.transaction(async (tx) =>
+      (await takeDuty(tx, "fold")) ? foldDeltas(tx, FOLD_LIMIT) : 0,
+    );
+    if (folded < FOLD_LIMIT) return;
+  }
+}
+
+async function sweep(db: Db, log: Logger): Promise<void> {
+  const gone = await db.transaction(async (tx) =>
+    (await takeDuty(tx, "retention")) ? sweepRetention(tx) : {},
+  );
+  if (Object.keys(gone).length > 0) log.info({ gone }, "retention");
+  await db.transaction(async (tx) => {
+    if (!(await takeDuty(tx, "staged"))) return;
+    const abandoned = await findAbandonedParts(tx, 10);
+    await deleteStagedParts(
+      tx,
+      abandoned.map((seq) => ({ seq, keepDerived: false })),
+    );
+  });
+  await sweepErasedBanks(db);
+}

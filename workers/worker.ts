@@ -1,0 +1,188 @@
+import { existsSync } from "node:fs";
+import { hostname } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Client } from "@temporalio/client";
+import { loadClientConnectConfig } from "@temporalio/envconfig";
+import { NativeConnection, Runtime, Worker, type WorkflowBundleOption } from "@temporalio/worker";
+import type { Logger } from "pino";
+import { v7 as uuidv7 } from "uuid";
+import { workActivities, controlActivities } from "../activities/index.ts";
+import type { HoldfastConfig } from "../contracts/config.ts";
+import { CONTROL_QUEUE, WORK_QUEUE } from "../contracts/task-queues.ts";
+import { assertSchema } from "../db/migrate.ts";
+import { assertReachable, openDb } from "../db/pool.ts";
+import { deleteWorker, markWorkerSeen } from "../db/workers.ts";
+import { activityTracing } from "./activity-tracing.ts";
+import { ensureDoctorSchedule } from "./doctor-schedule.ts";
+import { startRelay } from "./relay.ts";
+import { startUpkeep } from "./upkeep.ts";
+import { VERSION } from "./version.ts";
+
+export interface WorkerOptions {
+  databaseUrl: string;
+  schema?: string;
+  /** Connections for activities; two slots fewer work at once. Default 12. */
+  poolSize?: number;
+  temporalAddress?: string;
+  namespace?: string;
+  config: HoldfastConfig;
+  log: Logger;
+  maxRunning?: number;
+  maxRunningPerScope?: number;
+  /** `host:port` for Prometheus metrics of the Temporal SDK. */
+  metricsAddress?: string;
+  /** A bundle made before, for tests and releases. Default: bundled at the start. */
+  workflowBundle?: WorkflowBundleOption;
+  /** Ends the worker: running activities hand back at the end of their page. */
+  signal: AbortSignal;
+}
+
+/** A dead worker's workflows move to another after this long. */
+const STICKY_MS = 3_000;
+/** Activities may end their page in this time after the signal; then they are cancelled. */
+const GRACE_MS = 10_000;
+const FORCE_MS = 25_000;
+
+/** Runs a worker, its relay and its upkeep until `signal`. Waits for Temporal as long as it takes. */
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  const { log, config, signal } = options;
+  const poolSize = options.poolSize ?? 12;
+  const at = { url: options.databaseUrl, ...(options.schema ? { schema: options.schema } : {}) };
+  const db = openDb({ ...at, size: poolSize, name: "holdfast-worker" });
+  // Relay and upkeep must go on when activities hold every connection.
+  const ownDb = openDb({ ...at, size: 4, name: "holdfast-upkeep" });
+  const identity = `holdfast@${hostname()}#${process.pid}`;
+  const worker = { id: uuidv7(), identity, version: VERSION };
+  try {
+    await assertReachable(ownDb);
+    await assertSchema(ownDb);
+    await markWorkerSeen(ownDb, worker);
+    const loops = startUpkeep({ db: ownDb, log, worker });
+    try {
+      const connection = await connectTemporal(options);
+      if (!connection) return;
+      try {
+        const client = new Client({
+          connection,
+          ...(options.namespace ? { namespace: options.namespace } : {}),
+          identity,
+        });
+        const limits = {
+          batch: 50,
+          maxRunning: options.maxRunning ?? 200,
+          maxRunningPerScope: options.maxRunningPerScope ?? 4,
+        };
+        loops.push(startRelay({ db: ownDb, client, log, limits }));
+        await ensureDoctorSchedule(client).catch((error: unknown) =>
+          log.warn({ err: error }, "the doctor's schedule could not be made"),
+        );
+        const deps = { db, config, identity, client, log, draining: signal };
+        const common = {
+          connection,
+          namespace: client.options.namespace,
+          identity,
+          shutdownGraceTime: GRACE_MS,
+          shutdownForceTime: FORCE_MS,
+          interceptors: { activity: [activityTracing] },
+        };
+        const control = await Worker.create({
+          ...common,
+          taskQueue: CONTROL_QUEUE,
+          ...workflowCode(options),
+          maxCachedWorkflows: 300,
+          stickyQueueScheduleToStartTimeout: STICKY_MS,
+          activities: controlActivities(deps),
+          maxConcurrentActivityTaskExecutions: 4,
+        });
+        const work = await Worker.create({
+          ...common,
+          taskQueue: WORK_QUEUE,
+          activities: workActivities(deps),
+          maxConcurrentActivityTaskExecutions: Math.max(1, poolSize - 4),
+        });
+        log.info({ identity, version: VERSION }, "worker is ready");
+        const stop = () => {
+          for (const one of [control, work]) if (one.getState() === "RUNNING") one.shutdown();
+        };
+        signal.addEventListener("abort", stop, { once: true });
+        const running = Promise.all([control.run(), work.run()]);
+        if (signal.aborted) stop();
+        await running;
+      } finally {
+        await connection.close();
+      }
+    } finally {
+      await Promise.all(loops.map((one) => one.stop()));
+      await deleteWorker(ownDb, worker.id).catch(() => undefined);
+    }
+  } finally {
+    await Promise.all([db.close(), ownDb.close()]);
+  }
+}
+
+function workflowCode({ workflowBundle }: WorkerOptions) {
+  const built = fileURLToPath(new URL("../workflow-bundle.js", import.meta.url));
+  if (workflowBundle) return { workflowBundle };
+  if (existsSync(built)) return { workflowBundle: { codePath: built } };
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  return {
+    workflowsPath: fileURLToPath(new URL(`../workflows/index.${extension}`, import.meta.url)),
+  };
+}
+
+const RETRY_MS = 2_000;
+
+// Accepting goes on without Temporal, so a worker that starts before it waits, and says so.
+async function connectTemporal(options: WorkerOptions): Promise<NativeConnection | undefined> {
+  const configured = loadClientConnectConfig().connectionOptions;
+  const address = options.temporalAddress ?? configured.address ?? "127.0.0.1:7233";
+  for (let attempt = 0; !options.signal.aborted; attempt++) {
+    try {
+      return await NativeConnection.connect({ ...configured, address });
+    } catch (error) {
+      if (Math.log2(attempt + 1) % 1 === 0) {
+        options.log.warn({ address, err: error }, "waiting for Temporal");
+      }
+      await sleep(RETRY_MS, undefined, { signal: options.signal }).catch(() => undefined);
+    }
+  }
+  return undefined;
+}
+
+/** Once per process, before any worker: structured logs of the SDK, and its metrics if asked for. */
+export function installRuntime(log: Logger, metricsAddress?: string): void {
+  Runtime.install({
+    logger: {
+      log: (level, message, meta) => log[pinoLevel(level)](meta ?? {}, message),
+      trace: (message, meta) => log.trace(meta ?? {}, message),
+      debug: (message, meta) => log.debug(meta ?? {}, message),
+      info: (message, meta) => log.debug(meta ?? {}, message),
+      warn: (message, meta) => log.warn(meta ?? {}, message),
+      error: (message, meta) => log.error(meta ?? {}, message),
+    },
+    // Signals are ours: the process decides in which order its parts stop.
+    shutdownSignals: [],
+    telemetryOptions: {
+      logging: { filter: "WARN", forward: {} },
+      ...(metricsAddress
+        ? {
+            metrics: {
+              prometheus: {
+                bindAddress: metricsAddress,
+                unitSuffix: true,
+                useSecondsForDurations: true,
+              },
+            },
+          }
+        : {}),
+    },
+  });
+}
+
+function pinoLevel(level: string): "trace" | "debug" | "info" | "warn" | "error" {
+  const lower = level.toLowerCase();
+  return lower === "trace" || lower === "debug" || lower === "warn" || lower === "error"
+    ? lower
+    : "debug";
+}

@@ -1,0 +1,4 @@
+/** Every workflow of this version. Names are workflow types. */
+export { consolidate } from "./consolidate.ts";
+export { deliver } from "./deliver.ts";
+export { retainBatch, retainRange } from "./retain.ts";
