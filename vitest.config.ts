@@ -16,6 +16,7 @@ export default defineConfig({
     // Tests share the cores with a Postgres and a Temporal server.
     maxWorkers: 2,
     teardownTimeout: 30_000,
+    reporters: ["default", "./test/support/summary.ts"],
     projects: [
       { extends: true, test: { name: "unit", include: unit, testTimeout: 10_000 } },
       {

@@ -2,12 +2,20 @@ import pLimit from "p-limit";
 import type { HoldfastConfig } from "../contracts/config.ts";
 import type { Drained, DrainRef } from "../contracts/messages.ts";
 import type { Consolidator } from "../contracts/plugins.ts";
-import { findBankById } from "../db/banks.ts";
+import { findBankById, isBankLive } from "../db/banks.ts";
 import { ownKnowledge, shareBank } from "../db/locks.ts";
-import { addMarksLater, deleteMarks, dueMarks, nextMarkDue, nextScope } from "../db/marks.ts";
+import {
+  addMarks,
+  addMarksLater,
+  deleteMarks,
+  dueMarks,
+  nextMarkDue,
+  nextScope,
+} from "../db/marks.ts";
 import {
   CONSOLIDATE,
   entitiesOfMarks,
+  entitiesOvertaken,
   factsAbout,
   replaceObservations,
   type EntityFacts,
@@ -86,7 +94,7 @@ async function consolidateBank(
     const some = entities.slice(from, from + ENTITIES);
     const about = await factsAbout(db, bankId, some, FACTS_PER_ENTITY);
     const answers = await consolidated(consolidator, about, bank, signal);
-    written += await writeAnswers(db, consolidator, bankId, some, answers);
+    written += await writeAnswers(db, consolidator, bankId, { entities: some, about }, answers);
   }
   await db.transaction((tx) =>
     deleteMarks(
@@ -129,13 +137,13 @@ function consolidated(
   );
 }
 
-// The facts were read before; what went since is left out by the write, and its own commit has
-// marked the entity again.
+// The facts were read before. What was said of one that went since may repeat it, so it is not
+// written: the entity is marked again.
 async function writeAnswers(
   db: Db,
   consolidator: Consolidator,
   bankId: string,
-  entities: readonly string[],
+  { entities, about }: { entities: readonly string[]; about: readonly EntityFacts[] },
   answers: readonly Answer[],
 ): Promise<number> {
   const failed = answers.filter((answer) => "error" in answer);
@@ -146,11 +154,18 @@ async function writeAnswers(
   );
   return db.transaction(async (tx) => {
     await shareBank(tx, bankId);
+    if (!(await isBankLive(tx, bankId))) return 0;
     await ownKnowledge(tx, bankId);
-    for (const { entity, error } of failed) await putOff(tx, bankId, entity, error);
+    const overtaken = new Set(await entitiesOvertaken(tx, about));
+    const again = [...overtaken].map((entity) => `entity/${entity}`);
+    await addMarks(tx, CONSOLIDATE, bankId, again);
+    for (const { entity, error } of failed) {
+      if (!overtaken.has(entity)) await putOff(tx, bankId, entity, error);
+    }
     await forgetFailures(tx, CONSOLIDATE, bankId, settled);
+    const standing = observations.filter((one) => !overtaken.has(one.entity));
     const maker = `${consolidator.name}@${consolidator.version}`;
-    return replaceObservations(tx, bankId, settled, observations, maker);
+    return replaceObservations(tx, bankId, settled, standing, maker);
   });
 }
 

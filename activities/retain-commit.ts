@@ -1,7 +1,8 @@
 import type { RetainItem } from "../contracts/retain.ts";
+import { recordTries } from "../db/attempts.ts";
 import { isBankLive } from "../db/banks.ts";
 import { readOrders } from "../db/brakes.ts";
-import { lockDocuments, touchDocuments } from "../db/documents.ts";
+import { findErasedItems, lockDocuments, touchDocuments } from "../db/documents.ts";
 import { shareBank, shareKnowledge, shareOperation } from "../db/locks.ts";
 import { appendLogs } from "../db/logs.ts";
 import { addMarks } from "../db/marks.ts";
@@ -54,7 +55,8 @@ export async function commitPage(
   await shareBank(tx, input.bankId);
   if (!(await isBankLive(tx, input.bankId))) return closeErased(context, tx, prepared, identity);
 
-  const placed = prepared.flatMap(place);
+  const current = await withoutErased(context, tx, prepared);
+  const placed = current.flatMap(place);
   const heads = await lockDocuments(
     tx,
     input.bankId,
@@ -62,7 +64,7 @@ export async function commitPage(
   );
   const group = settleGroup(heads, await stillTrue(context, tx, placed));
   const settlements = [
-    ...prepared.flatMap((one) => (one.kind === "settle" ? [one.settlement] : [])),
+    ...current.flatMap((one) => (one.kind === "settle" ? [one.settlement] : [])),
     ...group.decisions.map(({ item, decision }) => settlementOf(item, decision)),
   ];
   const settled = await settleItems(tx, ref, settlements, identity);
@@ -74,8 +76,54 @@ export async function commitPage(
     .filter((document) => document.apply.length > 0);
   await writeDocuments(context, tx, won);
   await giveUpStaged(tx, settlements, prepared);
+  await dropErasedPayloads(context, tx, settlements);
+  await recordTries(
+    tx,
+    ref,
+    current.flatMap((one) => (one.kind === "again" ? [one.failed] : [])),
+  );
   await account(context, tx, settlements, settled);
   return { settled: settled.size };
+}
+
+const DOCUMENT_ERASED = "document erased";
+
+// What a try at an erased document came to may quote it, and is not kept. What is ready to be
+// written is compared with its document's head anyway.
+async function withoutErased(
+  { input }: PageContext,
+  tx: Tx,
+  prepared: readonly Prepared[],
+): Promise<Prepared[]> {
+  const unwritten = prepared.filter((one) => one.kind === "settle" || one.kind === "again");
+  if (unwritten.length === 0) return [...prepared];
+  const erased = await findErasedItems(
+    tx,
+    input.bankId,
+    unwritten.map((one) => one.due),
+  );
+  return prepared.map((one): Prepared => {
+    const { due } = one;
+    if (!erased.has(due.seq)) return one;
+    const { no: itemNo, attempts: attempt } = due;
+    const settlement = { itemNo, outcome: "superseded", reason: DOCUMENT_ERASED, attempt } as const;
+    return { kind: "settle", due, settlement };
+  });
+}
+
+// A batch that was being accepted while its document was erased brought its payload afterwards.
+async function dropErasedPayloads(
+  { ref }: PageContext,
+  tx: Tx,
+  settlements: readonly Settlement[],
+): Promise<void> {
+  const erased = settlements.filter((one) => one.reason === DOCUMENT_ERASED);
+  if (erased.length === 0) return;
+  await deletePayloads(
+    tx,
+    ref.id,
+    erased.map((one) => one.itemNo),
+  );
 }
 
 function place(from: Prepared): Placed[] {

@@ -2,9 +2,12 @@ import { createHash } from "node:crypto";
 import { PAYLOAD_PART_SIZE, type RetainItem } from "../contracts/retain.ts";
 import { fromCodePoint, pieces } from "../contracts/text.ts";
 import type { Chunk } from "../contracts/plugins.ts";
+import { Refused } from "../contracts/errors.ts";
+import { isBankLive } from "../db/banks.ts";
 import { readOrders } from "../db/brakes.ts";
+import { findErasedItems } from "../db/documents.ts";
 import type { DueItem } from "../db/items.ts";
-import { shareOperation } from "../db/locks.ts";
+import { shareBank, shareOperation } from "../db/locks.ts";
 import { findSoleParts, insertDerived, type NewFact } from "../db/parts.ts";
 import { loadPayloadPart } from "../db/payloads.ts";
 import { advanceStagedPart, beginStagedPart, type StagedPart } from "../db/staged-parts.ts";
@@ -75,7 +78,7 @@ export async function prepareLarge(
       end: chunk.end + base.position,
     }));
     const facts = await extractFacts(plugIns, chunks, item, workContext(context, due));
-    staged = await writeStage(context, staged, chunks, facts);
+    staged = await writeStage(context, due, staged, chunks, facts);
     onPiece(staged.position);
   };
   for await (const piece of source.from(staged.position)) await stage(chunker.push(piece));
@@ -151,6 +154,7 @@ async function digestOf(source: Source): Promise<Buffer> {
 
 async function writeStage(
   { db, ref, input }: PageContext,
+  due: DueItem,
   staged: StagedPart,
   chunks: readonly Chunk[],
   facts: readonly NewFact[],
@@ -161,6 +165,12 @@ async function writeStage(
     await shareOperation(tx, ref.id);
     const orders = await readOrders(tx, ref.id, ref.generation);
     if (orders !== "go") throw new Stopped(orders);
+    await shareBank(tx, input.bankId);
+    const isErased =
+      !(await isBankLive(tx, input.bankId)) ||
+      (await findErasedItems(tx, input.bankId, [due])).size > 0;
+    // The commit, which sees it too, says how the item ends.
+    if (isErased) throw new Refused("erased while it was on its way");
     const step = { position, chunks: chunks.length, facts: facts.length };
     if (!(await advanceStagedPart(tx, staged.seq, staged.position, step))) {
       // A second attempt is at work on the same item; one of us is a zombie and stops.

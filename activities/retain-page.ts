@@ -3,7 +3,7 @@ import pLimit from "p-limit";
 import type { OperationRef } from "../contracts/messages.ts";
 import type { Chunk, WorkContext } from "../contracts/plugins.ts";
 import { RetainItem, type RetainInput } from "../contracts/retain.ts";
-import { recordTries, type FailedTry } from "../db/attempts.ts";
+import type { FailedTry } from "../db/attempts.ts";
 import type { DueItem } from "../db/items.ts";
 import type { Settlement } from "../db/outcomes.ts";
 import { findSoleParts, type KnownPart, type NewFact } from "../db/parts.ts";
@@ -174,14 +174,4 @@ export function failed(due: DueItem, reason: string): Prepared {
 function blocked(due: DueItem, reason: string): Prepared {
   const settlement = { itemNo: due.no, outcome: "blocked", reason, attempt: due.attempts } as const;
   return { kind: "settle", due, settlement };
-}
-
-/** Puts tries that did not settle their item on record. */
-export async function recordPage(
-  context: PageContext,
-  prepared: readonly Prepared[],
-): Promise<void> {
-  const tries = prepared.flatMap((one) => (one.kind === "again" ? [one.failed] : []));
-  if (tries.length === 0) return;
-  await context.db.transaction((tx) => recordTries(tx, context.ref, tries));
 }

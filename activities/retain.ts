@@ -13,14 +13,7 @@ import { beating } from "./heartbeat.ts";
 import { beginOperation } from "./operation.ts";
 import { commitPage, type Committed } from "./retain-commit.ts";
 import { isLarge, prepareLarge, Stopped } from "./retain-large.ts";
-import {
-  failed,
-  preparePage,
-  recordPage,
-  whatNext,
-  type PageContext,
-  type Prepared,
-} from "./retain-page.ts";
+import { failed, preparePage, whatNext, type PageContext, type Prepared } from "./retain-page.ts";
 import { Solitude } from "./solitude.ts";
 
 export interface RetainDeps {
@@ -244,7 +237,6 @@ class RangeWork {
         (tx) => commitPage(this.#context, tx, prepared, this.#identity),
         { statementTimeoutMs: 60_000 },
       );
-      await recordPage(this.#context, prepared);
       this.#done += committed.settled;
       return committed;
     } catch (error) {

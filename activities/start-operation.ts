@@ -35,7 +35,8 @@ export interface Startable {
   trace: string | null;
 }
 
-const WORKFLOW_TYPES: Record<string, string> = {
+/** The workflow type that keeps operations of a kind. */
+export const WORKFLOW_TYPES: Record<string, string> = {
   retain: "retainBatch",
   plan: "planApply",
   review: "reviewMany",

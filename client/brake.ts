@@ -8,9 +8,12 @@ import {
   type BrakeRow,
   type BrakeTarget,
 } from "../db/brakes.ts";
-import { asking, type Context } from "./context.ts";
+import { asking, assertEveryTenant, assertTenant, maySee, type Context } from "./context.ts";
 
-/** Brakes hold back everything they apply to, for incidents. Nothing is lost while one is set. */
+/**
+ * Brakes hold back everything they apply to, for incidents. Nothing is lost while one is set. Who is
+ * held to some tenants sets brakes on those and their banks, and sees these and the general ones.
+ */
 export interface BrakeClient {
   /** `name`: a kind, a tenant, `tenant/bank` for a scope; empty for `all`. */
   set(appliesTo: BrakeTarget, name: string, reason: string): Promise<BrakeRow[]>;
@@ -25,6 +28,7 @@ export function brakeClient(context: Context): BrakeClient {
     set: (appliesTo, name, reason) =>
       asking(async () => {
         assertBrake(appliesTo, name);
+        assertOwn(context, appliesTo, name);
         if (reason.trim() === "") {
           throw new InvalidInput([
             { path: "reason", message: "must say why, others will read it" },
@@ -35,16 +39,17 @@ export function brakeClient(context: Context): BrakeClient {
           await insertAudit(tx, {
             actor,
             action: "brake.set",
-            tenant: appliesTo === "tenant" ? name : "",
+            tenant: tenantOf(appliesTo, name) ?? "",
             subject: `${appliesTo}/${name}`,
             after: { reason },
           });
         });
-        return listBrakes(db);
+        return visible(context);
       }),
     lift: (appliesTo, name) =>
       asking(async () => {
         assertBrake(appliesTo, name);
+        assertOwn(context, appliesTo, name);
         await db.transaction(async (tx) => {
           if (!(await liftBrake(tx, appliesTo, name))) {
             throw new NotFound("brake", `${appliesTo} ${name}`, 'see "holdfast brake list"');
@@ -52,14 +57,32 @@ export function brakeClient(context: Context): BrakeClient {
           await insertAudit(tx, {
             actor,
             action: "brake.lift",
-            tenant: appliesTo === "tenant" ? name : "",
+            tenant: tenantOf(appliesTo, name) ?? "",
             subject: `${appliesTo}/${name}`,
           });
         });
-        return listBrakes(db);
+        return visible(context);
       }),
-    list: () => asking(() => listBrakes(db)),
+    list: () => asking(() => visible(context)),
   };
+}
+
+function tenantOf(appliesTo: BrakeTarget, name: string): string | undefined {
+  if (appliesTo === "tenant") return name;
+  return appliesTo === "scope" ? name.split("/", 1)[0] : undefined;
+}
+
+function assertOwn(context: Context, appliesTo: BrakeTarget, name: string): void {
+  const tenant = tenantOf(appliesTo, name);
+  if (tenant === undefined) assertEveryTenant(context);
+  else assertTenant(context, tenant);
+}
+
+async function visible(context: Context): Promise<BrakeRow[]> {
+  return (await listBrakes(context.db)).filter((brake) => {
+    const tenant = tenantOf(brake.applies_to, brake.name);
+    return tenant === undefined || maySee(context, tenant);
+  });
 }
 
 function assertBrake(appliesTo: string, name: string): void {

@@ -1,5 +1,11 @@
 import { DEFAULT_LIMITS, type AdmissionLimits, type HoldfastConfig } from "../contracts/config.ts";
-import { HoldfastError, NotFound, SchemaMismatch, Unavailable } from "../contracts/errors.ts";
+import {
+  Forbidden,
+  HoldfastError,
+  NotFound,
+  SchemaMismatch,
+  Unavailable,
+} from "../contracts/errors.ts";
 import { DEFAULT_TENANT } from "../contracts/operation.ts";
 import type { Db } from "../db/pool.ts";
 import { classify } from "../domain/faults.ts";
@@ -40,6 +46,14 @@ export function assertTenant(context: Context, tenant: string): void {
   if (!maySee(context, tenant)) {
     throw new NotFound("tenant", tenant, `this caller may use ${context.tenants!.join(", ")}`);
   }
+}
+
+/** For what concerns the whole installation. */
+export function assertEveryTenant(context: Context): void {
+  if (context.tenants === undefined) return;
+  throw new Forbidden(
+    `${context.actor} may use ${context.tenants.join(", ")} only, and this concerns every tenant: use a key without tenants`,
+  );
 }
 
 /** The tenant meant when none is named: the only one of the scope, else `default`. */

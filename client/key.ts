@@ -13,7 +13,7 @@ import {
   type ApiKeyRow,
 } from "../db/api-keys.ts";
 import { insertAudit } from "../db/audit.ts";
-import { asking, type Context } from "./context.ts";
+import { asking, assertEveryTenant, type Context } from "./context.ts";
 import { parseInput } from "./input.ts";
 
 export const NewKey = z
@@ -25,7 +25,10 @@ export const NewKey = z
   })
   .strict();
 
-/** API keys of people and services. The secret is shown once, by `create`. */
+/**
+ * API keys of people and services. The secret is shown once, by `create`. Who is held to some
+ * tenants may handle no keys: one could be made that is held to none.
+ */
 export interface KeyClient {
   create(key: z.input<typeof NewKey>): Promise<{ id: string; secret: string; role: Role }>;
   list(): Promise<ApiKeyRow[]>;
@@ -42,6 +45,7 @@ export function keyClient(context: Context): KeyClient {
   return {
     create: (input) =>
       asking(async () => {
+        assertEveryTenant(context);
         const { name, role, tenants } = parseInput(NewKey, input);
         const id = uuidv7();
         const secret = PREFIX + randomBytes(32).toString("base64url");
@@ -64,10 +68,15 @@ export function keyClient(context: Context): KeyClient {
         });
         return { id, secret, role };
       }),
-    list: () => asking(() => listApiKeys(db)),
+    list: () =>
+      asking(() => {
+        assertEveryTenant(context);
+        return listApiKeys(db);
+      }),
     revoke: (id) =>
       asking(() =>
         db.transaction(async (tx) => {
+          assertEveryTenant(context);
           parseInput(z.uuid("must be a key id (a uuid)"), id, "id");
           if (!(await revokeApiKey(tx, id))) {
             throw new NotFound("live key", id, 'see "holdfast key list"');

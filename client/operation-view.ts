@@ -1,6 +1,6 @@
 import { operationWorkflowId } from "../contracts/ids.ts";
 import type { OperationView, StageProgress } from "../contracts/operation.ts";
-import { nextTries } from "../db/attempts.ts";
+import { waitingTries } from "../db/attempts.ts";
 import { listBrakes, type BrakeRow } from "../db/brakes.ts";
 import type { OperationRow } from "../db/operations.ts";
 import type { Queryable } from "../db/pool.ts";
@@ -17,23 +17,26 @@ export async function viewOperations(
   const ids = rows.map((row) => row.id);
   const progress = await readProgress(db, ids);
   const open = rows.some((row) => row.finished_at === null);
-  const tries = open ? await nextTries(db, ids) : new Map<string, Date>();
+  const tries = open
+    ? await waitingTries(db, ids)
+    : new Map<string, { items: number; next: Date }>();
   const brakes = open ? await listBrakes(db) : [];
   const workersOnline = open ? (await onlineWorkers(db)).length : 0;
   return rows.map((row) => {
-    const nextTry = tries.get(row.id) ?? null;
+    const waiting = tries.get(row.id);
     const stages = stagesOf(row, progress.get(row.id) ?? []);
+    const left = row.total - (stages[0]?.done ?? 0);
+    const allWait = waiting !== undefined && waiting.items >= left;
     const shown = shownState({
       state: row.state,
       cancelRequested: row.cancel_requested_at !== null,
       paused: row.paused_at !== null,
       braked: brakes.some((brake) => holds(brake, row)),
-      notBefore: row.state === "accepted" ? row.start_after : null,
-      startAttempts: row.start_attempts,
+      notBefore: row.state === "accepted" ? row.start_after : allWait ? waiting.next : null,
       workersOnline,
       now: new Date(),
     });
-    return viewOf(row, shown, stages, nextTry);
+    return viewOf(row, shown, stages, waiting?.next ?? null);
   });
 }
 

@@ -268,6 +268,7 @@ function bounded(limit: number): number {
 
 function numberOf(cursor: string | undefined): number | undefined {
   if (cursor === undefined) return undefined;
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
+  // Item numbers are 32 bits wide, and a number past the last one is an empty page.
+  if (/^\d{1,18}$/.test(cursor)) return Math.min(Number(cursor), 2 ** 31 - 1);
   throw new InvalidInput([{ path: "after", message: "must be the `next` of the page before" }]);
 }

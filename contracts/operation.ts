@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isStorableTime } from "./text.ts";
 
 export const KINDS = ["retain", "plan", "review", "reindex", "job", "count", "clear"] as const;
 export const STATES = ["accepted", "running", "completed", "failed", "cancelled"] as const;
@@ -22,6 +23,11 @@ export const Outcome = z.enum(OUTCOMES);
 export type Kind = z.infer<typeof Kind>;
 export type State = z.infer<typeof State>;
 export type Outcome = z.infer<typeof Outcome>;
+
+/** An ISO instant with its offset. */
+export const Instant = z.iso
+  .datetime({ offset: true, message: "must be an ISO instant such as 2026-11-21T10:00:00Z" })
+  .refine(isStorableTime, "must be of year 1 to 9999, with an offset under 16 hours");
 
 export const OperationId = z.uuid({ message: "must be an operation id (a uuid)" });
 
@@ -153,7 +159,7 @@ export const OperationFilter = z
     state: z.union([State, z.literal("open")]).optional(),
     tenant: Tenant.optional(),
     scope: z.string().max(1000).optional(),
-    since: z.iso.datetime({ offset: true }).optional(),
+    since: Instant.optional(),
     limit: z.coerce.number().int().min(1).max(200).default(50),
     /** The `next` of the page before. */
     after: z.string().max(100).optional(),

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { isBlank, unstorable } from "./text.ts";
-import { DEFAULT_TENANT, IdempotencyKey, Tenant } from "./operation.ts";
+import { isBlank, isStorableTime, unstorable } from "./text.ts";
+import { DEFAULT_TENANT, IdempotencyKey, Instant, Tenant } from "./operation.ts";
 
 /** Limits of one batch. Stated to callers in every refusal; see docs/guarantees.md. */
 export const RETAIN_LIMITS = {
@@ -34,10 +34,7 @@ function storable(text: string, context: z.RefinementCtx): void {
 }
 
 /** Days roll over in Date (2026-02-30 becomes 2 March); here they are refused. */
-const instant = z.union([
-  z.iso.datetime({ offset: true, message: "must be an ISO instant such as 2026-11-21T10:00:00Z" }),
-  z.iso.date("must be an ISO date such as 2026-11-21"),
-]);
+const moment = z.union([Instant, z.iso.date().refine(isStorableTime)]);
 
 export const CallerEntity = z
   .object({ text: shortText(200), type: shortText(100).default("CONCEPT") })
@@ -57,7 +54,11 @@ export const RetainItem = z
     /** Upsert key inside the bank; made from operation and position when absent. */
     documentId: DocumentId.optional(),
     /** When it happened: an ISO instant or date. Absent or null: now. `unset`: explicitly no time. */
-    timestamp: z.union([instant, z.literal("unset"), z.null()]).optional(),
+    timestamp: z
+      .union([moment, z.literal("unset"), z.null()], {
+        error: 'must be an ISO instant such as 2026-11-21T10:00:00Z, an ISO date, "unset" or null',
+      })
+      .optional(),
     context: z.string().max(2_000).superRefine(storable).optional(),
     tags: Tags.optional(),
     metadata: z
@@ -89,7 +90,7 @@ export const RetainOptions = z
     /** Tries per item before it ends `failed`. */
     maxAttempts: z.number().int().min(1).max(20).default(3),
     /** Do not start before this instant. */
-    startAfter: z.iso.datetime({ offset: true }).optional(),
+    startAfter: Instant.optional(),
   })
   .strict();
 export type RetainOptions = z.infer<typeof RetainOptions>;

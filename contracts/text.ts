@@ -62,3 +62,8 @@ function advance(text: string, from: number, points: number): number {
   }
   return to;
 }
+
+/** True for an ISO instant or date that Postgres can hold: no year 0, no offset of 16 hours or more. */
+export function isStorableTime(text: string): boolean {
+  return !text.startsWith("0000") && !/[+-](?:1[6-9]|2\d):\d\d$/.test(text.slice(10));
+}

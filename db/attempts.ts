@@ -106,21 +106,21 @@ export async function forgetTries(tx: Tx, operationId: string): Promise<void> {
   await tx.query("delete from holdfast.flights where operation_id = $1", [operationId]);
 }
 
-/** The earliest next try of open items, per operation. */
-export async function nextTries(
+/** Open items that wait for another try, and when the first of them is due, per operation. */
+export async function waitingTries(
   db: Queryable,
   operationIds: readonly string[],
-): Promise<Map<string, Date>> {
-  const { rows } = await db.query<{ operation_id: string; next: Date }>(
-    `select a.operation_id, min(a.due_at) as next
+): Promise<Map<string, { items: number; next: Date }>> {
+  const { rows } = await db.query<{ operation_id: string; items: number; next: Date }>(
+    `select a.operation_id, count(*)::int as items, min(a.due_at) as next
        from holdfast.attempts a
        join holdfast.operations op on op.id = a.operation_id and op.generation = a.generation
-      where a.operation_id = any($1) and op.state = 'running'
+      where a.operation_id = any($1) and op.state = 'running' and a.due_at > clock_timestamp()
         and not exists (select from holdfast.outcomes o
               where o.operation_id = a.operation_id and o.item_no = a.item_no
                 and o.generation = a.generation)
       group by 1`,
     [operationIds],
   );
-  return new Map(rows.map((row) => [row.operation_id, row.next]));
+  return new Map(rows.map((row) => [row.operation_id, row]));
 }

@@ -48,6 +48,22 @@ export async function lockDocuments(
   );
 }
 
+/** Of some items, the seqs of those that were accepted before their document was erased. */
+export async function findErasedItems(
+  db: Queryable,
+  bankId: string,
+  items: readonly { key: string; seq: string }[],
+): Promise<Set<string>> {
+  const { rows } = await db.query<{ seq: string }>(
+    `select i.seq::text as seq
+       from unnest($2::text[], $3::bigint[]) as i(document_id, seq)
+       join holdfast.documents d on d.bank_id = $1 and d.document_id = i.document_id
+      where d.erased_seq > i.seq`,
+    [bankId, items.map((item) => item.key), items.map((item) => item.seq)],
+  );
+  return new Set(rows.map((row) => row.seq));
+}
+
 /** Says that documents were written now, and moves heads to the newest replace where there is one. */
 export async function touchDocuments(
   tx: Tx,

@@ -39,7 +39,11 @@ export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished>
   const counts = await countOutcomes(tx, row.id);
   const causes = await failureReasons(tx, row.id, row.generation);
   const cancelRequested = row.cancel_requested_at !== null || ending.outcome === "cancelled";
-  const verdict = verdictOf(counts, cancelRequested, causes);
+  // Without any item there is no ledger to derive a state from: the row was never fully submitted.
+  const hollow = row.total > 0 && Object.keys(counts).length === 0 && !cancelRequested;
+  const verdict = hollow
+    ? ({ state: "failed", reason: ending.reason } as const)
+    : verdictOf(counts, cancelRequested, causes);
   await markFinished(tx, {
     id: row.id,
     generation: row.generation,

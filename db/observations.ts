@@ -106,6 +106,31 @@ export async function factsAbout(
   return [...byEntity.values()];
 }
 
+/** Entities of which a fact that was looked at is gone by now. Under the knowledge lock. */
+export async function entitiesOvertaken(
+  tx: Tx,
+  looked: readonly { entity: string; facts: readonly { id: string }[] }[],
+): Promise<string[]> {
+  const facts = looked.flatMap(({ entity, facts }) =>
+    facts.map(({ id }) => ({ entity, at: id.split(".") })),
+  );
+  const { rows } = await tx.query<{ entity: string }>(
+    `select distinct l.entity
+       from unnest($1::text[], $2::bigint[], $3::int[], $4::smallint[])
+            as l(entity, part_seq, chunk_no, ordinal)
+      where not exists (
+        select from holdfast.facts f join holdfast.document_parts p on p.seq = f.part_seq
+         where f.part_seq = l.part_seq and f.chunk_no = l.chunk_no and f.ordinal = l.ordinal)`,
+    [
+      facts.map((fact) => fact.entity),
+      facts.map((fact) => fact.at[0]),
+      facts.map((fact) => fact.at[1]),
+      facts.map((fact) => fact.at[2]),
+    ],
+  );
+  return rows.map((row) => row.entity);
+}
+
 export interface NewObservation {
   entity: string;
   name: string;

@@ -33,29 +33,61 @@ export interface RelayLimits {
 // Back-off of a start: 2 s, 4 s, ... 60 s. "Use existing" makes an early repeat harmless.
 const START_BACKOFF = "least(60, power(2, least(op.start_attempts, 6) + 1)) * interval '1 second'";
 
+/** Where a round of starts goes on: after this scope, in order of tenant and scope. */
+export interface Turn {
+  tenant: string;
+  scope: string;
+}
+
+export const FIRST_TURN: Turn = { tenant: "", scope: "" };
+
+/** Scopes looked at for one claim, and candidates of each. */
+const SCOPES = 200;
+const CANDIDATES = 50;
+
 /**
- * One statement for all three verbs. Starts go round-robin over tenants and their scopes, oldest
- * first in each, within the limits; a scope at its cap does not hold up the others.
+ * One statement for all three verbs. Starts go round-robin over scopes, beginning after `turn`, one
+ * of each scope before a second of any; in a scope by priority, then oldest first. A scope at its
+ * cap, or with a million rows waiting, does not hold up the others: each is probed by index.
  */
-export async function claimForRelay(db: Queryable, limits: RelayLimits): Promise<Claimed[]> {
+export async function claimForRelay(
+  db: Queryable,
+  limits: RelayLimits,
+  turn: Turn = FIRST_TURN,
+): Promise<Claimed[]> {
   const { rows } = await db.query<Claimed>(
-    `with running as (
+    `with recursive scopes as (
+       (select tenant, scope, 1 as n from holdfast.operations
+         where state = 'accepted' and (tenant collate "C", scope collate "C") > ($4, $5)
+         order by tenant collate "C", scope collate "C" limit 1)
+       union all
+       select following.tenant, following.scope, s.n + 1
+         from scopes s
+        cross join lateral (
+          select tenant, scope from holdfast.operations
+           where state = 'accepted'
+             and (tenant collate "C", scope collate "C") > (s.tenant, s.scope)
+           order by tenant collate "C", scope collate "C" limit 1) following
+        where s.n < ${SCOPES}
+     ), running as (
        select tenant, scope, count(*) as n from holdfast.operations
         where state = 'running' group by 1, 2
      ), startable as (
-       select op.id, op.tenant, op.due_at,
-              row_number() over (partition by op.tenant, op.scope order by op.priority, op.id)
-                + coalesce(r.n, 0) as place_in_scope
-         from (select * from holdfast.operations o
-                where o.state = 'accepted' and o.due_at <= clock_timestamp()
-                  and o.paused_at is null and not ${isBraked("o")}
-                order by o.due_at limit 1000) op
-         left join running r on r.tenant = op.tenant and r.scope = op.scope
-     ), fair as (
-       select id, row_number() over (partition by tenant order by place_in_scope, id) as turn
-         from startable where place_in_scope <= $3
+       select s.tenant, s.scope, op.id,
+              row_number() over (partition by s.tenant, s.scope order by op.priority, op.id)
+                + coalesce(r.n, 0) as place
+         from scopes s
+         left join running r on r.tenant = s.tenant and r.scope = s.scope
+        cross join lateral (
+          select o.id, o.priority from holdfast.operations o
+           where o.state = 'accepted'
+             and o.tenant collate "C" = s.tenant and o.scope collate "C" = s.scope
+             and o.due_at <= clock_timestamp()
+             and o.paused_at is null and not ${isBraked("o")}
+           order by o.due_at limit ${CANDIDATES}) op
      ), to_start as (
-       select id from fair order by turn, id
+       select id from startable where place <= $3
+        order by place, tenant, scope
         limit greatest(0, least($1::bigint, $2::bigint - (select coalesce(sum(n), 0) from running)))
      ), started as (
        update holdfast.operations op
@@ -85,7 +117,7 @@ export async function claimForRelay(db: Queryable, limits: RelayLimits): Promise
             accepted_at
        from (select * from started union all select * from woken union all select * from cancelled)
             as claimed`,
-    [limits.batch, limits.maxRunning, limits.maxRunningPerScope],
+    [limits.batch, limits.maxRunning, limits.maxRunningPerScope, turn.tenant, turn.scope],
   );
   return rows;
 }

@@ -1,4 +1,5 @@
 import { deliveryDepth } from "./delivery-status.ts";
+import { countFindings } from "./findings.ts";
 import { markDepths } from "./marks.ts";
 import type { Db, Queryable } from "./pool.ts";
 import { overdueStarts } from "./throughput.ts";
@@ -31,7 +32,7 @@ export function readStats(db: Db): Promise<Stats> {
       toStart: await overdueStarts(tx, 0),
       marks: await markDepths(tx),
       deliveries: await deliveryDepth(tx),
-      openFindings: await countOpenFindings(tx),
+      openFindings: await countFindings(tx),
       workersOnline: (await onlineWorkers(tx)).length,
     }),
     { readOnly: true, statementTimeoutMs: STATEMENT_TIMEOUT_MS },
@@ -52,11 +53,4 @@ async function countEndedOperations(db: Queryable): Promise<Stats["ended"]> {
       where finished_at > clock_timestamp() - interval '1 hour' group by 1, 2`,
   );
   return rows;
-}
-
-async function countOpenFindings(db: Queryable): Promise<number> {
-  const { rows } = await db.query<{ n: number }>(
-    "select count(*)::int as n from holdfast.findings where resolved_at is null",
-  );
-  return rows[0]!.n;
 }

@@ -9,6 +9,8 @@ export interface StackAddresses {
   temporalAddress: string;
   temporalUiUrl?: string | undefined;
   namespace: string;
+  /** Of the HTTP server and console, when one runs beside the stack. */
+  consoleUrl?: string | undefined;
 }
 
 export interface Ports {
@@ -68,6 +70,21 @@ export async function recordState(
   const fresh = join(state, "stack.json.new");
   await writeFile(fresh, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
   await rename(fresh, stateFile(state));
+}
+
+/** Adds where the console is to what this process wrote down. */
+export async function recordConsole(state: string, consoleUrl: string): Promise<void> {
+  const file = await readState(state);
+  if (file) await recordState(state, { ...file.addresses, consoleUrl }, file.ports);
+}
+
+/** Where the stack of a state directory is, while the process that started it lives. */
+export async function runningStack(state: string): Promise<Partial<StackAddresses> | undefined> {
+  const file = await readState(state);
+  if (!file?.owner) return undefined;
+  const alive = processIdentity(Number.parseInt(file.owner, 10)) === file.owner;
+  const held = await readFile(lockFile(state), "utf8").catch(() => "");
+  return alive && held === file.owner ? file.addresses : undefined;
 }
 
 /** Gives the state directory back; the ports stay written down. */

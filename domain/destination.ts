@@ -49,7 +49,10 @@ function covers(entry: HostAndPort, { host, port }: HostAndPort): boolean {
 }
 
 function plain(host: string): string {
-  return host.toLowerCase().replace(/^\[|\]$/g, "").replace(/\.$/, "");
+  return host
+    .toLowerCase()
+    .replace(/^\[|\]$/g, "")
+    .replace(/\.$/, "");
 }
 
 // A name is judged by what it resolves to, when it is connected to.

@@ -7,7 +7,6 @@ export interface StateFacts {
   braked: boolean;
   /** Nothing may happen before this: a start asked for later, or every open item waiting. */
   notBefore: Date | null;
-  startAttempts: number;
   workersOnline: number;
   now: Date;
 }

@@ -13,7 +13,8 @@ export function guardOpenDoor(auth: ServerSettings["auth"]): MiddlewareHandler {
     if (auth === "off") {
       const { host, hostname } = new URL(c.req.url);
       const origin = c.req.header("origin");
-      if (!LOOPBACK.has(hostname)) throw misdirected(`answers to localhost only, not to ${hostname}`);
+      if (!LOOPBACK.has(hostname))
+        throw misdirected(`answers to localhost only, not to ${hostname}`);
       if (c.req.header("sec-fetch-site") === "cross-site" || (origin && hostOf(origin) !== host)) {
         throw misdirected("does not answer to pages of other sites");
       }

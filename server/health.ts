@@ -1,4 +1,4 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "zod";
 import { assertSchema } from "../db/migrate.ts";
 import { assertReachable, type Db } from "../db/pool.ts";
 import { route, type Api } from "./api/route.ts";
@@ -16,7 +16,7 @@ const Readiness = z
     temporal: Check,
     why: z.string().optional(),
   })
-  .openapi("Readiness");
+  .meta({ id: "Readiness" });
 type Readiness = z.infer<typeof Readiness>;
 
 const PATIENCE_MS = 2_000;
@@ -68,7 +68,6 @@ export function healthRoutes(api: Api, metrics: Metrics): void {
       path: "/metrics",
       id: "metrics",
       summary: "Metrics in the Prometheus text format",
-      answer: z.unknown(),
       streams: { mediaType: "text/plain", description: "Prometheus text format" },
     },
     async ({ c }) => {
@@ -78,7 +77,11 @@ export function healthRoutes(api: Api, metrics: Metrics): void {
   );
 }
 
-async function readiness({ holdfast, temporalReachable, stopping }: ServerDeps): Promise<Readiness> {
+async function readiness({
+  holdfast,
+  temporalReachable,
+  stopping,
+}: ServerDeps): Promise<Readiness> {
   const [database, temporal] = await Promise.all([
     checkDatabase(holdfast.db),
     temporalReachable

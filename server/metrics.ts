@@ -29,7 +29,7 @@ export function newMetrics(db: Db, log: ServerDeps["log"]): Metrics {
     try {
       show(await readStats(db), new Date());
     } catch (error) {
-      log.warn({ err: error }, "metrics: Postgres did not answer");
+      log.warn({ err: error }, "gauges: Postgres did not answer");
       show(undefined, new Date());
     }
   });
@@ -60,13 +60,16 @@ function statsGauges(registry: Registry): (stats: Stats | undefined, now: Date) 
     "queue",
   ]);
   const pending = gauge("deliveries_pending", "Webhook deliveries not made yet");
-  const pendingAge = gauge("deliveries_oldest_due_seconds", "For how long the oldest due one is due");
+  const pendingAge = gauge(
+    "deliveries_oldest_due_seconds",
+    "For how long the oldest due one is due",
+  );
   const findings = gauge("findings_open", "Open findings of the doctor");
   const workers = gauge("workers_online", "Workers seen within 30 s");
 
   return (stats, now) => {
-    for (const each of [open, ended, toStart, lag, depth, age, pending, pendingAge, findings, workers])
-      each.remove();
+    for (const each of [open, ended, depth, age]) each.reset();
+    for (const each of [toStart, lag, pending, pendingAge, findings, workers]) each.remove();
     up.set(stats ? 1 : 0);
     if (!stats) return;
     const secondsSince = (moment: Date | null) =>

@@ -1,4 +1,4 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "zod";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Logger } from "pino";
@@ -6,6 +6,7 @@ import {
   HoldfastError,
   InvalidInput,
   LimitExceeded,
+  SchemaMismatch,
   Unauthorized,
   Unavailable,
 } from "../contracts/errors.ts";
@@ -23,11 +24,8 @@ export const Problem = z
     issues: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
     details: z.record(z.string(), z.unknown()).optional(),
   })
-  .openapi("Problem");
+  .meta({ id: "Problem" });
 type Problem = z.infer<typeof Problem>;
-
-/** The request itself cannot be served, whatever it is about. */
-export class BadRequest extends HoldfastError {}
 
 const TITLES: Record<number, string> = {
   400: "Bad input",
@@ -73,10 +71,14 @@ export function answerProblem(error: unknown, c: Context, log: Logger): Response
   );
 }
 
-// What a driver says of the server it cannot reach is for the log, not for callers.
+// What the driver said is for the log, not for callers.
 function detailOf(error: HoldfastError): string {
+  if (error instanceof SchemaMismatch) {
+    return 'the database schema does not fit this version: run "holdfast migrate"';
+  }
   if (!(error instanceof Unavailable)) return error.message;
-  return `${error.code === "temporal-unavailable" ? "Temporal" : "Postgres"} does not answer: try again in ${RETRY_SECONDS} s; the server's log says why`;
+  const what = error.code === "temporal-unavailable" ? "Temporal" : "Postgres";
+  return `${what} does not answer: try again in ${RETRY_SECONDS} s; the server's log says why`;
 }
 
 function headersFor(error: HoldfastError): Record<string, string> {

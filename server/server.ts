@@ -1,20 +1,19 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
-import type { Hono } from "hono";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
-import { HoldfastError } from "../contracts/errors.ts";
 import { apiRoutes } from "./api/api.ts";
 import { doorkeeper } from "./auth.ts";
 import type { ServerDeps } from "./deps.ts";
 import { guardOpenDoor } from "./doors.ts";
 import { healthRoutes } from "./health.ts";
 import { newMetrics } from "./metrics.ts";
+import { notServed } from "./not-served.ts";
 import { openApiRoute } from "./openapi.ts";
 import { answerProblem } from "./problem.ts";
 import { observed } from "./telemetry.ts";
 
 /** Everything one HTTP process serves. Listens to nothing by itself; see listen.ts. */
-export function createServer(deps: ServerDeps): Hono {
+export function createServer(deps: ServerDeps): OpenAPIHono {
   const { holdfast, settings, log } = deps;
   const app = new OpenAPIHono();
   const metrics = newMetrics(holdfast.db, log);
@@ -34,9 +33,8 @@ export function createServer(deps: ServerDeps): Hono {
   apiRoutes(api);
   healthRoutes(api, metrics);
   openApiRoute(app);
-  if (consoleRoutes) app.route("/", consoleRoutes(deps));
 
   app.onError((error, c) => answerProblem(error, c, log));
-  app.notFound((c) => answerProblem(notServed(app, c.req.method, c.req.path, c), c, log));
+  app.notFound((c) => answerProblem(notServed(app, c), c, log));
   return app;
 }

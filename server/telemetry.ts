@@ -33,9 +33,20 @@ export function observed(log: ServerDeps["log"], metrics: Metrics): MiddlewareHa
       span.setAttributes({ "http.route": known, "http.response.status_code": status });
       if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR });
       span.end();
-      metrics.observe({ method: KNOWN_METHODS.has(method) ? method : "other", route: known, status, seconds });
+      metrics.observe({
+        method: KNOWN_METHODS.has(method) ? method : "other",
+        route: known,
+        status,
+        seconds,
+      });
       log.debug(
-        { requestId: c.res.headers.get("x-request-id"), method, path, status, ms: Math.round(seconds * 1_000) },
+        {
+          requestId: c.res.headers.get("x-request-id"),
+          method,
+          path,
+          status,
+          ms: Math.round(seconds * 1_000),
+        },
         "request",
       );
     }

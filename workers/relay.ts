@@ -5,7 +5,14 @@ import { drainWorkflowId, operationWorkflowId } from "../contracts/ids.ts";
 import { WAKE_SIGNAL, type DrainRef } from "../contracts/messages.ts";
 import { CONTROL_QUEUE } from "../contracts/task-queues.ts";
 import type { Db } from "../db/pool.ts";
-import { claimDrainsToWake, claimForRelay, type Claimed, type RelayLimits } from "../db/relay.ts";
+import {
+  claimDrainsToWake,
+  claimForRelay,
+  FIRST_TURN,
+  type Claimed,
+  type RelayLimits,
+  type Turn,
+} from "../db/relay.ts";
 import { loop, type Loop } from "./loop.ts";
 
 export interface RelayOptions {
@@ -25,8 +32,13 @@ const CONCURRENCY = 16;
  * what the call did not reach is claimed again after its back-off.
  */
 export function startRelay({ db, client, log, limits }: RelayOptions): Loop {
+  let turn = FIRST_TURN;
   return loop("relay", log, async () => {
-    const claimed = await claimForRelay(db, limits);
+    let claimed = await claimForRelay(db, limits, turn);
+    if (turn !== FIRST_TURN && !claimed.some(isStart)) {
+      claimed = [...claimed, ...(await claimForRelay(db, limits))];
+    }
+    turn = lastServed(claimed);
     const drains = await claimDrainsToWake(db);
     const calls = [
       ...claimed.map((row) => () => tell(client, row)),
@@ -36,6 +48,21 @@ export function startRelay({ db, client, log, limits }: RelayOptions): Loop {
     if (failures.length > 0) throw failures[0];
     return calls.length > 0 ? BUSY_MS : IDLE_MS;
   });
+}
+
+function isStart(row: Claimed): boolean {
+  return row.verb === "start";
+}
+
+// The next round goes on after the last scope of this one; with nothing to start, from the first.
+function lastServed(claimed: readonly Claimed[]): Turn {
+  return claimed
+    .filter(isStart)
+    .reduce<Turn>((last, row) => (isAfter(row, last) ? row : last), FIRST_TURN);
+}
+
+function isAfter(a: Turn, b: Turn): boolean {
+  return a.tenant === b.tenant ? a.scope > b.scope : a.tenant > b.tenant;
 }
 
 async function tell(client: Client, row: Claimed): Promise<void> {

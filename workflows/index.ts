@@ -1,4 +1,5 @@
 /** Every workflow of this version. Names are workflow types. */
 export { consolidate } from "./consolidate.ts";
 export { deliver } from "./deliver.ts";
+export { examineNow } from "./doctor.ts";
 export { retainBatch, retainRange } from "./retain.ts";

@@ -50,7 +50,8 @@ create unique index operation_key_is_unique_per_tenant_and_kind
 create unique index only_one_open_operation_per_exclusive_thing
   on holdfast.operations (tenant, kind, exclusive_on)
   where exclusive_on is not null and state in ('accepted', 'running');
-create index operations_due_to_start on holdfast.operations (due_at) where state = 'accepted';
+create index operations_due_to_start
+  on holdfast.operations (tenant collate "C", scope collate "C", due_at) where state = 'accepted';
 create index operations_to_wake on holdfast.operations (wake_at)
   where state = 'running' and wake_at is not null;
 create index operations_to_cancel on holdfast.operations (cancel_due_at)
@@ -215,12 +216,16 @@ create table holdfast.deliveries (
   tenant text not null,
   state text not null default 'pending',
   attempts smallint not null default 0,
+  -- Tries made before it was last sent again by hand: they no longer count towards the cap.
+  forgiven smallint not null default 0,
   due_at timestamptz not null default clock_timestamp(),
   finished_at timestamptz,
   primary key (event_id, webhook_id),
   constraint delivery_state_is_known check (state in ('pending', 'delivered', 'dead'))
 );
 create index deliveries_due on holdfast.deliveries (due_at) where state = 'pending';
+create index deliveries_due_by_webhook on holdfast.deliveries (webhook_id, due_at)
+  where state = 'pending';
 create index deliveries_by_webhook on holdfast.deliveries (webhook_id, event_id);
 
 create table holdfast.delivery_attempts (

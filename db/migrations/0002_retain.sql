@@ -2,16 +2,19 @@
 -- (`seq` of the item that wrote the part). Chunks and facts hang on a part and become visible with
 -- it: rows without a part are the staged work of a large item and belong to nobody yet.
 
+-- The row of an erased bank stays for a day: a batch that was being accepted meanwhile names it.
+-- `sweep_due_at`: from when on to look for what is left of it, or came late.
 create table holdfast.banks (
   id bigint generated always as identity primary key,
   tenant text not null,
   name text not null,
   created_at timestamptz not null default clock_timestamp(),
-  erased_at timestamptz
+  erased_at timestamptz,
+  sweep_due_at timestamptz not null default clock_timestamp()
 );
 create unique index bank_name_is_unique_per_tenant
   on holdfast.banks (tenant, name) where erased_at is null;
-create index banks_being_erased on holdfast.banks (id) where erased_at is not null;
+create index banks_to_sweep on holdfast.banks (sweep_due_at) where erased_at is not null;
 
 -- `head_seq` is the newest replace; `erased_seq` is where the document was last erased.
 create table holdfast.documents (

@@ -1,4 +1,4 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "zod";
 import { asking } from "../../client/context.ts";
 import { listAudit, type AuditRow } from "../../db/audit.ts";
 import { cursor, limit, text } from "./parameters.ts";
@@ -16,7 +16,7 @@ export const AuditView = z
     before: z.unknown(),
     after: z.unknown(),
   })
-  .openapi("AuditEntry");
+  .meta({ id: "AuditEntry" });
 
 export function auditView(row: AuditRow): z.infer<typeof AuditView> {
   return { ...row, at: row.at.toISOString(), before: row.before, after: row.after };
@@ -38,7 +38,7 @@ export function auditRoutes(api: Api): void {
         limit: limit(100, 1_000),
         after: cursor,
       }),
-      answer: pageOf(AuditView).openapi("AuditPage"),
+      answer: pageOf(AuditView).meta({ id: "AuditPage" }),
     },
     async ({ principal, query: { subject, after, limit: size } }) => {
       const page = await asking(() =>

@@ -1,4 +1,4 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "zod";
 import { parseInput } from "../../client/input.ts";
 import { BRAKE_TARGETS, type BrakeRow } from "../../db/brakes.ts";
 import { jsonObject } from "../body.ts";
@@ -13,15 +13,15 @@ const BrakeView = z
     setBy: z.string(),
     setAt: z.string(),
   })
-  .openapi("Brake");
-const BrakeList = listOf(BrakeView).openapi("BrakeList");
+  .meta({ id: "Brake" });
+const BrakeList = listOf(BrakeView).meta({ id: "BrakeList" });
 
 /** `name`: a kind, a tenant, `tenant/bank` for a scope; empty for `all`. */
 const Which = z.strictObject({
   appliesTo: z.enum(BRAKE_TARGETS),
   name: text(1_200).default(""),
 });
-const NewBrake = Which.extend({ reason: text(500) }).openapi("NewBrake");
+const NewBrake = Which.extend({ reason: text(500) }).meta({ id: "NewBrake" });
 
 /** Brakes for incidents. */
 export function brakeRoutes(api: Api): void {

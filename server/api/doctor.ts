@@ -1,4 +1,4 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "zod";
 import { asking } from "../../client/context.ts";
 import { listFindings } from "../../db/findings.ts";
 import { assertEveryTenant } from "../auth.ts";
@@ -15,7 +15,7 @@ const FindingView = z
     firstSeenAt: z.string(),
     lastSeenAt: z.string(),
   })
-  .openapi("Finding");
+  .meta({ id: "Finding" });
 
 /** What the doctor found when it last looked. */
 export function doctorRoutes(api: Api): void {
@@ -29,7 +29,7 @@ export function doctorRoutes(api: Api): void {
       tag: "doctor",
       summary: "Open findings, the longest standing first; needs a key for every tenant",
       query: z.strictObject({ limit: limit(100, 1_000) }),
-      answer: listOf(FindingView).openapi("FindingList"),
+      answer: listOf(FindingView).meta({ id: "FindingList" }),
     },
     async ({ principal, query }) => {
       assertEveryTenant(principal);

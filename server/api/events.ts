@@ -1,5 +1,6 @@
-import { z } from "@hono/zod-openapi";
-import { EVENT_TYPES, type EventRow } from "../../db/events.ts";
+import { z } from "zod";
+import { EVENT_TYPES } from "../../contracts/webhook.ts";
+import type { EventRow } from "../../db/events.ts";
 
 export const EventView = z
   .object({
@@ -10,7 +11,7 @@ export const EventView = z
     operationId: z.string().nullable(),
     body: z.record(z.string(), z.unknown()),
   })
-  .openapi("Event");
+  .meta({ id: "Event" });
 
 export function eventView(row: EventRow): z.infer<typeof EventView> {
   const { operation_id: operationId, at, ...rest } = row;

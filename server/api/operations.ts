@@ -1,4 +1,4 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "zod";
 import {
   BatchView,
   ItemView,
@@ -23,7 +23,7 @@ const lines = {
   mediaType: NDJSON_TYPE,
   description: "With this in `Accept`: all of them from `after` on, one a line, without pages",
 };
-const Operation = OperationView.openapi("Operation");
+const Operation = OperationView.meta({ id: "Operation" });
 const Filter = OperationFilter.extend({
   state: z.enum([...STATES, "open"]).optional(),
   scope: text(1_000).optional(),
@@ -44,7 +44,7 @@ export function operationRoutes(api: Api): void {
       tag,
       summary: "Operations, newest first",
       query: Filter,
-      answer: pageOf(Operation).openapi("OperationPage"),
+      answer: pageOf(Operation).meta({ id: "OperationPage" }),
     },
     ({ holdfast, query }) => holdfast.operation.list(query),
   );
@@ -74,7 +74,6 @@ export function operationRoutes(api: Api): void {
       description:
         "`progress` carries the operation whenever it changed; `end` follows the terminal one, and then the stream closes.",
       params: OfOperation,
-      answer: z.unknown(),
       streams: { mediaType: "text/event-stream", description: "Events `progress` and `end`" },
     },
     ({ c, holdfast, params }) => answerProgress(c, api.deps, holdfast, params.id),
@@ -155,7 +154,7 @@ function parts(api: Api): void {
         limit: limit(100, 1_000),
         after: smallCursor,
       }),
-      answer: pageOf(ItemView.openapi("Item")).openapi("ItemPage"),
+      answer: pageOf(ItemView.meta({ id: "Item" })).meta({ id: "ItemPage" }),
       streams: lines,
     },
     ({ c, holdfast, params, query }) =>
@@ -175,7 +174,7 @@ function parts(api: Api): void {
       id: "listBatches",
       summary: "Sub-batches with how far each is",
       query: z.strictObject({ limit: limit(100, 1_000), after: smallCursor }),
-      answer: pageOf(BatchView.openapi("Batch")).openapi("BatchPage"),
+      answer: pageOf(BatchView.meta({ id: "Batch" })).meta({ id: "BatchPage" }),
     },
     ({ holdfast, params, query }) => holdfast.operation.batches(params.id, given(query)),
   );
@@ -193,7 +192,7 @@ function parts(api: Api): void {
         after: cursor,
         before: cursor,
       }),
-      answer: pageOf(LogLine.openapi("LogLine")).openapi("LogPage"),
+      answer: pageOf(LogLine.meta({ id: "LogLine" })).meta({ id: "LogPage" }),
       streams: lines,
     },
     ({ c, holdfast, params, query: { newest, ...query } }) =>
@@ -212,7 +211,7 @@ function parts(api: Api): void {
       path: "/v1/operations/{id}/events",
       id: "listEvents",
       summary: "Events it caused, in order",
-      answer: listOf(EventView).openapi("EventList"),
+      answer: listOf(EventView).meta({ id: "EventList" }),
     },
     async ({ holdfast, params }) => ({
       items: (await holdfast.operation.events(params.id)).map(eventView),
@@ -225,7 +224,7 @@ function parts(api: Api): void {
       path: "/v1/operations/{id}/audit",
       id: "listOperationAudit",
       summary: "Who did what to it, newest first",
-      answer: listOf(AuditView).openapi("AuditList"),
+      answer: listOf(AuditView).meta({ id: "AuditList" }),
     },
     async ({ holdfast, params }) => ({
       items: (await holdfast.operation.audit(params.id)).map(auditView),

@@ -1,4 +1,4 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "zod";
 import { OperationId, Tenant } from "../../contracts/operation.ts";
 import { unstorable } from "../../contracts/text.ts";
 
@@ -27,7 +27,10 @@ export const text = (max: number) =>
   z
     .string()
     .max(max)
-    .refine((value) => unstorable(value) === undefined, "contains characters Postgres cannot store");
+    .refine(
+      (value) => unstorable(value) === undefined,
+      "contains characters Postgres cannot store",
+    );
 
 /** Absent: the key's only tenant, or `default`. */
 export const tenant = Tenant.optional();

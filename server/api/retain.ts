@@ -1,9 +1,9 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "zod";
 import type { Context } from "hono";
 import type { Holdfast } from "../../client/index.ts";
 import { InvalidInput } from "../../contracts/errors.ts";
-import { Accepted } from "../../contracts/operation.ts";
-import { RetainItem, RetainOptions, RetainSubmit } from "../../contracts/retain.ts";
+import { Accepted, IdempotencyKey } from "../../contracts/operation.ts";
+import { RETAIN_LIMITS, RetainItem, RetainOptions, RetainSubmit } from "../../contracts/retain.ts";
 import {
   assertMediaType,
   bodyBytes,
@@ -34,9 +34,14 @@ const HeaderParameters = z.strictObject({
 });
 type HeaderParameters = z.output<typeof HeaderParameters>;
 
+const AcceptedAnswer = Accepted.meta({ id: "Accepted" });
+const Item = RetainItem.meta({ id: "RetainItem" });
+const Submit = RetainSubmit.extend({
+  items: z.array(Item).min(1).max(RETAIN_LIMITS.items),
+}).meta({ id: "RetainSubmit" });
+
 /** Handing over documents. */
 export function retainRoutes(api: Api): void {
-  const AcceptedAnswer = Accepted.openapi("Accepted");
   route(
     api,
     {
@@ -52,10 +57,11 @@ export function retainRoutes(api: Api): void {
         "An upload that ends early leaves nothing.",
       ].join(" "),
       query: HeaderParameters,
+      headers: z.object({ "Idempotency-Key": IdempotencyKey.optional() }),
       body: {
         content: {
-          "application/json": { schema: RetainSubmit.openapi("RetainSubmit") },
-          [NDJSON_TYPE]: { schema: RetainItem.openapi("RetainItem") },
+          "application/json": { schema: Submit },
+          [NDJSON_TYPE]: { schema: Item },
         },
       },
       answer: AcceptedAnswer,
@@ -94,10 +100,12 @@ async function submit(c: Context, holdfast: Holdfast, query: HeaderParameters): 
 
 function headerOf(query: HeaderParameters): Header {
   const { bank, tenant, key, documentTags, ...rest } = query;
-  const options = RetainOptions.partial().keyof().options.flatMap((name) => {
-    const value = rest[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
+  const options = RetainOptions.partial()
+    .keyof()
+    .options.flatMap((name) => {
+      const value = rest[name];
+      return value === undefined ? [] : [[name, value] as const];
+    });
   return {
     // A missing bank is refused with everything else that is wrong.
     bank: bank as string,

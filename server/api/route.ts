@@ -1,6 +1,7 @@
-import { z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { z } from "zod";
 import { parseInput } from "../../client/input.ts";
 import type { Holdfast } from "../../client/index.ts";
 import type { Action } from "../../contracts/roles.ts";
@@ -41,13 +42,15 @@ interface Declared<Params extends Shape, Query extends Shape, Answer extends z.Z
   description?: string;
   params?: Params;
   query?: Query;
-  /** For readers: what is sent is parsed where it is used, once and as it was written. */
+  /** For readers of the document, as is `body`: what is sent is parsed where it is used, once. */
+  headers?: Shape;
   body?: { required?: boolean; content: Record<string, { schema: z.ZodType }> };
-  answer: Answer;
+  /** Absent: answers as `streams` only. */
+  answer?: Answer;
   /** Default 200. */
   status?: 200 | 201 | 202;
-  /** Further ways to answer. */
-  also?: Record<number, { description: string; schema?: z.ZodType; mediaType?: string }>;
+  /** Further ways to answer; without a schema, a problem. */
+  also?: Record<number, { description: string; schema?: z.ZodType }>;
   /** Answers in another media type as well. */
   streams?: { mediaType: string; description: string };
 }
@@ -56,7 +59,11 @@ interface Declared<Params extends Shape, Query extends Shape, Answer extends z.Z
  * One route, declared once: what it is called, who may, what goes in and what comes out. Serves it
  * and writes it into the OpenAPI document, so that neither can be without the other.
  */
-export function route<Answer extends z.ZodType, Params extends Shape, Query extends Shape>(
+export function route<
+  Params extends Shape,
+  Query extends Shape,
+  Answer extends z.ZodType = z.ZodNever,
+>(
   api: Api,
   declared: Declared<Params, Query, Answer>,
   serve: (
@@ -101,7 +108,7 @@ function queryOf(c: Context): Record<string, string | string[]> {
 }
 
 function describe(app: OpenAPIHono, declared: Declared<Shape, Shape, z.ZodType>): void {
-  const { action, params, query, body, streams } = declared;
+  const { action, params, query, headers, body, answer, streams } = declared;
   const problem = (description: string) => ({
     description,
     content: { "application/problem+json": { schema: Problem } },
@@ -118,31 +125,36 @@ function describe(app: OpenAPIHono, declared: Declared<Shape, Shape, z.ZodType>)
     request: {
       ...(params ? { params } : {}),
       ...(query ? { query } : {}),
+      ...(headers ? { headers } : {}),
       ...(body ? { body: { required: body.required ?? true, content: body.content } } : {}),
     },
     responses: {
       [declared.status ?? 200]: {
         description: declared.summary,
         content: {
-          "application/json": { schema: declared.answer },
+          ...(answer && { "application/json": { schema: answer } }),
           ...(streams && {
             [streams.mediaType]: { schema: z.string().meta({ description: streams.description }) },
           }),
         },
       },
       ...Object.fromEntries(
-        Object.entries(declared.also ?? {}).map(([status, { description, schema, mediaType }]) => [
+        Object.entries(declared.also ?? {}).map(([status, { description, schema }]) => [
           status,
-          {
-            description,
-            ...(schema && { content: { [mediaType ?? "application/json"]: { schema } } }),
-          },
+          schema
+            ? { description, content: { "application/json": { schema } } }
+            : problem(description),
         ]),
       ),
-      ...(params || query || body ? { 400: problem("The input is wrong; `issues` says where") } : {}),
+      ...(params || query || body
+        ? { 400: problem("The input is wrong; `issues` says where") }
+        : {}),
       ...(action === "open"
         ? {}
-        : { 401: problem("No valid key"), 403: problem("The key's role or tenants do not allow it") }),
+        : {
+            401: problem("No valid key"),
+            403: problem("The key's role or tenants do not allow it"),
+          }),
       ...(params ? { 404: problem("Not there, or in a tenant this key may not see") } : {}),
       default: problem("Any other refusal; `code` says which"),
     },

@@ -1,6 +1,6 @@
 import type { ItemView, OperationView, Page } from "../../contracts/operation.ts";
 import { ACTIONS } from "../../contracts/roles.ts";
-import { ACTS, unfinished, type Act } from "./acts.ts";
+import { unfinished, type Act } from "./acts.ts";
 import { counted, number, shortId } from "./format.ts";
 import { Empty, Shown } from "./pieces.tsx";
 import { part, type Part, type Reading } from "./reading.ts";
@@ -8,10 +8,6 @@ import type { Caller } from "./sessions.ts";
 import { StateBadge } from "./state-badge.tsx";
 
 const SAMPLE = 5;
-
-export function findAct(name: string): Act | undefined {
-  return ACTS.find((act) => act.name === name);
-}
 
 export interface ActPageProps {
   act: Act;
@@ -97,12 +93,13 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
       return (
         <ul>
           <li>
-            <strong>{counted(open, "open item")}</strong> {open === 1 ? "ends" : "end"} as cancelled,{" "}
+            <strong>{counted(open, "open item")}</strong> {open === 1 ? "ends" : "end"} as
+            cancelled,{" "}
             {view.state === "accepted" ? "at once" : "as soon as pages in flight have ended"}.
           </li>
           <li>
-            {counted(done, "settled item")} {done === 1 ? "stays" : "stay"} as {done === 1 ? "it is" : "they are"}:
-            cancelling takes nothing back.
+            {counted(done, "settled item")} {done === 1 ? "stays" : "stay"} as{" "}
+            {done === 1 ? "it is" : "they are"}: cancelling takes nothing back.
           </li>
           <li>
             A {ACTIONS.retry} may run the cancelled items again for as long as their payload is kept
@@ -114,8 +111,10 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
       return (
         <ul>
           <li>
-            <strong>{counted(unfinished(view), "item")}</strong> that failed, {unfinished(view) === 1 ? "was" : "were"} lost
-            or cancelled {unfinished(view) === 1 ? "is" : "are"} tried again, as generation {number(view.generation + 1)}.
+            <strong>{counted(unfinished(view), "item")}</strong> that failed,{" "}
+            {unfinished(view) === 1 ? "was" : "were"} lost or cancelled{" "}
+            {unfinished(view) === 1 ? "is" : "are"} tried again, as generation{" "}
+            {number(view.generation + 1)}.
           </li>
           <li>All other items keep their outcome.</li>
           <li>A {ACTIONS.cancel} may cancel it again at any time.</li>
@@ -125,7 +124,8 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
       return (
         <ul>
           <li>
-            <strong>{counted(open, "open item")}</strong> {open === 1 ? "waits" : "wait"}; pages in flight end first.
+            <strong>{counted(open, "open item")}</strong> {open === 1 ? "waits" : "wait"}; pages in
+            flight end first.
           </li>
           <li>Nothing is lost. A {ACTIONS.pause} may resume it at any time.</li>
         </ul>
@@ -134,8 +134,8 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
       return (
         <ul>
           <li>
-            <strong>{counted(open, "open item")}</strong> {open === 1 ? "goes" : "go"} on. It was paused
-            by {view.pausedBy ?? "somebody"}: {view.pauseReason}
+            <strong>{counted(open, "open item")}</strong> {open === 1 ? "goes" : "go"} on. It was
+            paused by {view.pausedBy ?? "somebody"}: {view.pauseReason}
           </li>
         </ul>
       );

@@ -16,7 +16,9 @@ export function FinishedChart({ part }: { part: Part<FinishedSlot[]> }) {
       <h2>Ended in the last hour</h2>
       <Shown part={part}>
         {(rows) =>
-          rows.length === 0 ? <p class="faint">No operation has ended in the last hour.</p> : (
+          rows.length === 0 ? (
+            <p class="faint">No operation has ended in the last hour.</p>
+          ) : (
             <Chart rows={rows} />
           )
         }
@@ -29,7 +31,10 @@ function Chart({ rows }: { rows: FinishedSlot[] }) {
   const most = Math.max(...rows.map(ended));
   const operations = sum(rows, ended);
   const failed = sum(rows, (row) => row.failed);
-  const said = `${counted(operations, "operation")} with ${counted(sum(rows, (row) => row.items), "item")}, ${number(failed)} failed; at most ${number(most)} in ${SLOT_MINUTES} minutes`;
+  const said = `${counted(operations, "operation")} with ${counted(
+    sum(rows, (row) => row.items),
+    "item",
+  )}, ${number(failed)} failed; at most ${number(most)} in ${SLOT_MINUTES} minutes`;
   return (
     <figure>
       <svg

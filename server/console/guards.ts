@@ -24,7 +24,11 @@ export function assertOwnAddress(c: Context, auth: "on" | "off"): void {
 /** A form is sent by a page of this server, whatever its content type. @throws Forbidden */
 export function assertSameOrigin(c: Context): void {
   const site = c.req.header("sec-fetch-site");
-  if (site === undefined ? hostOf(c.req.header("origin")) === c.req.header("host") : site === "same-origin")
+  if (
+    site === undefined
+      ? hostOf(c.req.header("origin")) === c.req.header("host")
+      : site === "same-origin"
+  )
     return;
   throw new Forbidden("this form was sent from another site: open the page here and send it again");
 }

@@ -19,7 +19,8 @@ export function Header(props: {
   return (
     <>
       <p class="crumbs">
-        <a href="/operations">Operations</a> / <a href={`/operations?kind=${view.kind}`}>{view.kind}</a>
+        <a href="/operations">Operations</a> /{" "}
+        <a href={`/operations?kind=${view.kind}`}>{view.kind}</a>
       </p>
       <div class="title">
         <h1>
@@ -44,7 +45,10 @@ function Acts({ view, caller }: { view: OperationView; caller: Caller }) {
   return (
     <span class="acts">
       {ACTS.filter((act) => act.possible(view) && mayDo(caller.role, act.action)).map((act) => (
-        <a class={act.typed ? "button danger" : "button"} href={`/operations/${view.id}/${act.name}`}>
+        <a
+          class={act.typed ? "button danger" : "button"}
+          href={`/operations/${view.id}/${act.name}`}
+        >
           {act.words}
         </a>
       ))}
@@ -136,7 +140,8 @@ function Facts({ view, settings }: { view: OperationView; settings: ConsoleDeps[
         )}
       </Fact>
       <Fact name="Items">
-        {number(view.total)} in {number(view.batches)} {view.batches === 1 ? "sub-batch" : "sub-batches"}
+        {number(view.total)} in {number(view.batches)}{" "}
+        {view.batches === 1 ? "sub-batch" : "sub-batches"}
       </Fact>
       <Fact name="Generation">{number(view.generation)}</Fact>
       <Fact name="Priority">{number(view.priority)}</Fact>

@@ -7,7 +7,7 @@ import {
   type Page,
 } from "../../contracts/operation.ts";
 import { absolute, number } from "./format.ts";
-import type { OperationQuery } from "./operation.tsx";
+import type { OperationQuery } from "./operation-query.ts";
 import { documentAddress } from "./document-address.ts";
 import { Ago, Empty, NextPage, Progress, Shown, Table, withParams } from "./pieces.tsx";
 import type { Part } from "./reading.ts";
@@ -38,7 +38,10 @@ export function Items(props: {
               <ItemRows view={view} items={items} />
             )}
             {next && (
-              <NextPage href={withParams(url, { itemsAfter: next, did: undefined }, "items")} words="More items" />
+              <NextPage
+                href={withParams(url, { itemsAfter: next, did: undefined }, "items")}
+                words="More items"
+              />
             )}
           </>
         )}
@@ -47,7 +50,15 @@ export function Items(props: {
   );
 }
 
-function OutcomeTabs({ view, query, url }: { view: OperationView; query: OperationQuery; url: URL }) {
+function OutcomeTabs({
+  view,
+  query,
+  url,
+}: {
+  view: OperationView;
+  query: OperationQuery;
+  url: URL;
+}) {
   const counts: Record<string, number> = { ...view.stages[0]?.counts };
   const open = view.total - (view.stages[0]?.done ?? 0);
   if (open > 0) counts["open"] = open;
@@ -119,7 +130,15 @@ function ItemRows({ view, items }: { view: OperationView; items: ItemView[] }) {
 }
 
 /** Sub-batches, each leading to its items. */
-export function Children({ view, part, url }: { view: OperationView; part: Part<Page<BatchView>>; url: URL }) {
+export function Children({
+  view,
+  part,
+  url,
+}: {
+  view: OperationView;
+  part: Part<Page<BatchView>>;
+  url: URL;
+}) {
   return (
     <>
       <h2>
@@ -147,7 +166,18 @@ export function Children({ view, part, url }: { view: OperationView; part: Part<
                   <tr>
                     <td class="num">{number(batch.no)}</td>
                     <td class="num">
-                      <a href={withParams(url, { batch: String(batch.no), outcome: undefined, itemsAfter: undefined, did: undefined }, "items")}>
+                      <a
+                        href={withParams(
+                          url,
+                          {
+                            batch: String(batch.no),
+                            outcome: undefined,
+                            itemsAfter: undefined,
+                            did: undefined,
+                          },
+                          "items",
+                        )}
+                      >
                         {number(batch.firstItem)}–{number(batch.lastItem)}
                       </a>
                     </td>
@@ -184,7 +214,11 @@ export function Logs(props: { part: Part<Page<LogLine>>; query: OperationQuery; 
       <p class="tabs">
         {LEVELS.map((level) => (
           <a
-            href={withParams(url, { level: level === "debug" ? undefined : level, before: undefined, did: undefined }, "logs")}
+            href={withParams(
+              url,
+              { level: level === "debug" ? undefined : level, before: undefined, did: undefined },
+              "logs",
+            )}
             {...((query.level ?? "debug") === level ? { "aria-current": "true" } : {})}
           >
             {level === "debug" ? "all levels" : level === "error" ? "error" : `${level} and above`}
@@ -204,7 +238,9 @@ export function Logs(props: { part: Part<Page<LogLine>>; query: OperationQuery; 
             <>
               {next && (
                 <p class="next">
-                  <a href={withParams(url, { before: next, did: undefined }, "logs")}>↑ Older lines</a>
+                  <a href={withParams(url, { before: next, did: undefined }, "logs")}>
+                    ↑ Older lines
+                  </a>
                 </p>
               )}
               <Table

@@ -36,7 +36,9 @@ export function Events(props: { events: Part<EventRow[]>; deliveries: Part<Deliv
                   </td>
                   <td class="words">
                     <Shown part={props.deliveries}>
-                      {(all) => <Deliveries rows={all.filter((row) => row.event_id === event.id)} />}
+                      {(all) => (
+                        <Deliveries rows={all.filter((row) => row.event_id === event.id)} />
+                      )}
                     </Shown>
                   </td>
                 </tr>
@@ -61,7 +63,8 @@ function Deliveries({ rows }: { rows: DeliveryStatusRow[] }) {
               <Ago at={row.finished_at} />
             ) : (
               <>
-                {number(row.attempts)} tries{row.error ? `: ${row.error}` : row.status ? `: status ${row.status}` : ""}
+                {number(row.attempts)} tries
+                {row.error ? `: ${row.error}` : row.status ? `: status ${row.status}` : ""}
                 {row.state === "pending" && (
                   <>
                     , next <Ago at={row.due_at} />

@@ -44,7 +44,10 @@ interface Step {
 function stepsOf(view: OperationView, audit: readonly AuditRow[]): Step[] {
   const steps: Step[] = [{ at: view.acceptedAt, words: `accepted from ${view.submittedBy}` }];
   const add = (at: string | null, words: Child) => at !== null && steps.push({ at, words });
-  add(view.startedAt, view.generation > 1 ? `started, generation ${number(view.generation)}` : "started");
+  add(
+    view.startedAt,
+    view.generation > 1 ? `started, generation ${number(view.generation)}` : "started",
+  );
   for (const row of audit) {
     const at = new Date(row.at).toISOString();
     const generation = (row.before as { generation?: number } | null)?.generation;
@@ -54,7 +57,13 @@ function stepsOf(view: OperationView, audit: readonly AuditRow[]): Step[] {
       add(at, `${wordsOf(row.action)}, by ${row.actor}`);
     }
   }
-  if (view.nextRetryAt) add(view.nextRetryAt, <>first item due again, <Ago at={view.nextRetryAt} /></>);
+  if (view.nextRetryAt)
+    add(
+      view.nextRetryAt,
+      <>
+        first item due again, <Ago at={view.nextRetryAt} />
+      </>,
+    );
   add(view.finishedAt, view.state);
   return steps.toSorted((a, b) => a.at.localeCompare(b.at));
 }

@@ -1,46 +1,30 @@
-import { z } from "zod";
-import { OUTCOMES, type OperationView } from "../../contracts/operation.ts";
-import { parseInput } from "../../client/input.ts";
 import { deliveriesOfOperation } from "../../db/delivery-status.ts";
 import { recentlyDone } from "../../db/throughput.ts";
 import type { ConsoleDeps } from "../deps.ts";
 import type { Body } from "./body.ts";
 import { shortId } from "./format.ts";
+import type { Visit } from "./frame.tsx";
 import { AuditTrail, Events } from "./operation-record.tsx";
 import { Children, Items, Logs } from "./operation-ledger.tsx";
+import { operationQuery } from "./operation-query.ts";
 import { Header } from "./operation-header.tsx";
 import { Stages } from "./operation-stages.tsx";
 import { Timeline } from "./operation-timeline.tsx";
 import { part, type Reading } from "./reading.ts";
-import type { Caller } from "./sessions.ts";
 
 const ITEMS = 50;
 const CHILDREN = 20;
 const LOG_LINES = 100;
 const RATE_SECONDS = 60;
 
-const cursor = z.string().regex(/^\d{1,15}$/, "must be the cursor of a link on this page");
-
-const Query = z.object({
-  outcome: z.enum([...OUTCOMES, "open"]).optional(),
-  batch: z.coerce.number().int().min(1).max(2_147_483_647).optional(),
-  itemsAfter: cursor.optional(),
-  childrenAfter: cursor.optional(),
-  level: z.enum(["debug", "info", "warn", "error"]).optional(),
-  before: cursor.optional(),
-});
-export type OperationQuery = z.infer<typeof Query>;
-
 /** Everything about one operation. @throws NotFound, InvalidInput */
 export async function operationBody(
-  { holdfast, db }: Reading,
+  { caller, read, url }: Visit,
   settings: ConsoleDeps["settings"],
-  caller: Caller,
   id: string,
-  url: URL,
 ): Promise<Body> {
-  const given = Object.fromEntries([...url.searchParams].filter(([, value]) => value !== ""));
-  const query = parseInput(Query, given);
+  const { holdfast, db } = read;
+  const query = operationQuery(url);
   const view = await holdfast.operation.get(id);
   const [rates, children, items, logs, events, deliveries, audit] = await Promise.all([
     view.finishedAt ? { value: [] } : part(() => recentlyDone(db, id, RATE_SECONDS)),
@@ -92,9 +76,4 @@ export async function operationBody(
 /** Changes when there is something new to show; costs a fraction of the page. */
 export async function operationPulse({ holdfast }: Reading, id: string): Promise<string> {
   return JSON.stringify(await holdfast.operation.get(id));
-}
-
-/** The counts of the stage that every operation has: its items. */
-export function itemCounts(view: OperationView): Record<string, number> {
-  return view.stages[0]?.counts ?? {};
 }

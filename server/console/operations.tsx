@@ -1,6 +1,11 @@
 import { z } from "zod";
 import { InvalidInput } from "../../contracts/errors.ts";
-import { KINDS, STATES, type OperationFilter, type OperationView } from "../../contracts/operation.ts";
+import {
+  KINDS,
+  STATES,
+  type OperationFilter,
+  type OperationView,
+} from "../../contracts/operation.ts";
 import { parseInput } from "../../client/input.ts";
 import type { Body } from "./body.ts";
 import { number } from "./format.ts";
@@ -30,9 +35,7 @@ const Query = z.object({
   state: z.string().optional(),
   tenant: z.string().optional(),
   scope: z.string().optional(),
-  since: z
-    .enum(Object.keys(SINCE_MS) as [keyof typeof SINCE_MS])
-    .optional(),
+  since: z.enum(Object.keys(SINCE_MS) as [keyof typeof SINCE_MS]).optional(),
   after: z.string().optional(),
 });
 type Query = z.infer<typeof Query>;
@@ -81,7 +84,9 @@ export async function operationsBody({ holdfast }: Reading, url: URL): Promise<B
               ) : (
                 <Rows items={items} />
               )}
-              {next && <NextPage href={withParams(url, { after: next })} words="Older operations" />}
+              {next && (
+                <NextPage href={withParams(url, { after: next })} words="Older operations" />
+              )}
             </>
           )}
         </Shown>
@@ -97,7 +102,10 @@ function Filter({ given, filtered }: { given: Record<string, string>; filtered: 
       <Choice
         name="state"
         given={given["state"]}
-        options={[["open", "open (accepted, running)"], ...STATES.map((state): [string, string] => [state, state])]}
+        options={[
+          ["open", "open (accepted, running)"],
+          ...STATES.map((state): [string, string] => [state, state]),
+        ]}
       />
       <label>
         <span>tenant</span>
@@ -107,7 +115,12 @@ function Filter({ given, filtered }: { given: Record<string, string>; filtered: 
         <span>scope (bank)</span>
         <input name="scope" value={given["scope"] ?? ""} size={12} placeholder="any" />
       </label>
-      <Choice name="since" label="accepted in" given={given["since"]} options={Object.entries(SINCE_WORDS)} />
+      <Choice
+        name="since"
+        label="accepted in"
+        given={given["since"]}
+        options={Object.entries(SINCE_WORDS)}
+      />
       <button>Filter</button>
       {filtered && <a href="/operations">Clear</a>}
     </form>
@@ -174,7 +187,8 @@ function Rows({ items }: { items: OperationView[] }) {
             </a>
           </td>
           <td>
-            <span class="kind">{view.kind}</span> <Id id={view.id} href={`/operations/${view.id}`} />
+            <span class="kind">{view.kind}</span>{" "}
+            <Id id={view.id} href={`/operations/${view.id}`} />
             {view.generation > 1 && <span class="faint"> run {number(view.generation)}</span>}
           </td>
           <td class="cut" title={`${view.tenant} / ${view.scope}`}>

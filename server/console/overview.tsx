@@ -126,7 +126,8 @@ function Findings({ part }: { part: Part<FindingRow[]> }) {
               </Table>
               <p class="faint">
                 {rows.length > SHOWN_FINDINGS && `The first ${SHOWN_FINDINGS}. `}
-                To repair what can be repaired: <code class="command">holdfast doctor --repair</code>
+                To repair what can be repaired:{" "}
+                <code class="command">holdfast doctor --repair</code>
               </p>
             </>
           )
@@ -197,7 +198,13 @@ function KindRow({ kind, rows }: { kind: string; rows: Counts }) {
   );
 }
 
-function Brakes({ part, tenants }: { part: Part<BrakeRow[]>; tenants?: readonly string[] | undefined }) {
+function Brakes({
+  part,
+  tenants,
+}: {
+  part: Part<BrakeRow[]>;
+  tenants?: readonly string[] | undefined;
+}) {
   return (
     <>
       <h2>Brakes in force</h2>
@@ -282,7 +289,9 @@ function Queues(props: {
         }
       >
         {"value" in props.marks
-          ? props.marks.value.map((queue) => row(`marks: ${queue.queue}`, queue.depth, queue.oldest))
+          ? props.marks.value.map((queue) =>
+              row(`marks: ${queue.queue}`, queue.depth, queue.oldest),
+            )
           : gap(`marks: ${props.marks.missing}`)}
         {"value" in props.deliveries
           ? row("deliveries", props.deliveries.value.pending, props.deliveries.value.oldest)

@@ -1,25 +1,17 @@
 import type { Child } from "hono/jsx";
 import { assetPath } from "./assets.ts";
-import { absolute, number } from "./format.ts";
+import { absolute } from "./format.ts";
+import { Nav, type NavCounts, type Place } from "./nav.tsx";
 import type { Caller } from "./sessions.ts";
-
-/** Counts beside the navigation; null: could not be read. */
-export interface NavCounts {
-  open: number | null;
-  failed: number | null;
-  /** Absent: not this caller's to see. */
-  findings?: number | null;
-}
 
 export interface PageProps {
   title: string;
   /** Which entry of the navigation the page belongs to. */
-  at?: "overview" | "operations" | "banks" | undefined;
+  at?: Place | undefined;
   caller?: Caller | undefined;
   counts?: NavCounts | undefined;
   /** Address of the stream that keeps this page up to date. */
   live?: string | undefined;
-  /** Where signing out returns to, and what failing does: nothing. */
   children?: Child;
 }
 
@@ -49,7 +41,13 @@ function Page({ title, at, caller, counts, live, children }: PageProps) {
             <img src={assetPath("icon.svg")} alt="" width="20" height="20" />
             Holdfast
           </a>
-          {caller && <Nav at={at} counts={counts} />}
+          {caller && (
+            <nav aria-label="Console">
+              <ul id="nav">
+                <Nav at={at} counts={counts} />
+              </ul>
+            </nav>
+          )}
           {caller && <Who caller={caller} />}
         </header>
         <main id="main" tabindex={-1}>
@@ -63,61 +61,6 @@ function Page({ title, at, caller, counts, live, children }: PageProps) {
       </body>
     </html>
   );
-}
-
-function Nav({ at, counts }: { at: PageProps["at"]; counts?: NavCounts | undefined }) {
-  const entry = (here: PageProps["at"], href: string, words: string, beside?: Child) => (
-    <li>
-      <a href={href} {...(at === here ? { "aria-current": "page" } : {})}>
-        {words}
-      </a>
-      {beside}
-    </li>
-  );
-  return (
-    <nav aria-label="Console">
-      <ul id="nav">
-        {entry(
-          "overview",
-          "/",
-          "Overview",
-          counts?.findings !== undefined && (
-            <Count n={counts.findings} words="findings" href="/#findings" tone="bad" />
-          ),
-        )}
-        {entry(
-          "operations",
-          "/operations",
-          "Operations",
-          counts && (
-            <>
-              <Count n={counts.open} words="open" href="/operations?state=open" />
-              <Count n={counts.failed} words="failed" href="/operations?state=failed" tone="bad" />
-            </>
-          ),
-        )}
-        {entry("banks", "/banks", "Banks")}
-      </ul>
-    </nav>
-  );
-}
-
-const COUNTED_TO = 10_000;
-
-function Count(props: { n: number | null; words: string; href: string; tone?: string }) {
-  const { n, words, href, tone } = props;
-  if (n === 0) return null;
-  const shown = n === null ? "?" : n >= COUNTED_TO ? `${number(COUNTED_TO)}+` : number(n);
-  return (
-    <a class={`count ${tone ?? ""}`} href={href} title={title(n, words)}>
-      {shown} {words}
-    </a>
-  );
-}
-
-function title(n: number | null, words: string): string {
-  if (n === null) return `the number of ${words} could not be read`;
-  return words === "failed" ? "failed in the last 24 hours" : words;
 }
 
 function Who({ caller }: { caller: Caller }) {
@@ -140,12 +83,18 @@ function Who({ caller }: { caller: Caller }) {
 }
 
 /** A refusal or a fault as a page: the cause, and what to do next. */
-export function Trouble({ title, message }: { title: string; message: string }) {
+export function Trouble(props: { title: string; message: string; signIn: boolean }) {
+  const { title, message, signIn } = props;
   return (
     <section class="trouble" role="alert">
       <h1>{title}</h1>
       <p>{message}</p>
       <p>
+        {signIn && (
+          <>
+            <a href="/sign-in">Sign in</a> ·{" "}
+          </>
+        )}
         <a href="/">Overview</a> · <a href="/operations">Operations</a>
       </p>
     </section>

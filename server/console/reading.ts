@@ -1,5 +1,5 @@
 import { HoldfastError, Unavailable } from "../../contracts/errors.ts";
-import { newContext } from "../../client/context.ts";
+import { asking, newContext } from "../../client/context.ts";
 import { holdfastOver, type Holdfast } from "../../client/index.ts";
 import type { Db } from "../../db/pool.ts";
 import type { ConsoleDeps } from "../deps.ts";
@@ -40,7 +40,7 @@ export type Part<T> = { value: T } | { missing: string };
 /** Reads one part of a page. What goes wrong here costs this part and nothing else. */
 export async function part<T>(read: () => Promise<T>): Promise<Part<T>> {
   try {
-    return { value: await read() };
+    return { value: await asking(read) };
   } catch (error) {
     return { missing: whyMissing(error) };
   }

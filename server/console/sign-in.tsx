@@ -1,5 +1,51 @@
+import { Hono, type Context } from "hono";
+import { Unauthorized } from "../../contracts/errors.ts";
+import { formLimit } from "./act-routes.tsx";
+import { readForm, type Frame } from "./frame.tsx";
+import { assertSameOrigin } from "./guards.ts";
+
+/** Signing in with an API key, and out. */
+export function signInRoutes(frame: Frame): Hono {
+  const app = new Hono();
+  const asked = (c: Context, next: string, wrong?: string) =>
+    frame.html(c, wrong ? 401 : 200, {
+      title: "Sign in",
+      children: <SignIn next={next} wrong={wrong} />,
+    });
+  app.get("/sign-in", frame.headers, (c) =>
+    frame.answered(c, async () => {
+      if (frame.deps.settings.auth === "off") return c.redirect("/", 302);
+      return asked(c, safeNext(c.req.query("next")));
+    }),
+  );
+  app.post("/sign-in", frame.headers, formLimit, (c) =>
+    frame.answered(c, async () => {
+      assertSameOrigin(c);
+      const form = await readForm(c);
+      const next = safeNext(form["next"]);
+      try {
+        await frame.sessions.begin(c, form["key"]?.trim() ?? "");
+      } catch (error) {
+        if (error instanceof Unauthorized) return asked(c, next, "This key is unknown or revoked.");
+        throw error;
+      }
+      return c.redirect(next, 303);
+    }),
+  );
+  app.post(
+    "/sign-out",
+    frame.headers,
+    formLimit,
+    frame.posted(async ({ c }) => {
+      frame.sessions.end(c);
+      return c.redirect("/sign-in", 303);
+    }),
+  );
+  return app;
+}
+
 /** The page that asks for an API key. */
-export function SignIn({ next, wrong }: { next: string; wrong?: string | undefined }) {
+function SignIn({ next, wrong }: { next: string; wrong?: string | undefined }) {
   return (
     <section class="ask">
       <h1>Sign in</h1>
@@ -11,7 +57,14 @@ export function SignIn({ next, wrong }: { next: string; wrong?: string | undefin
         <input type="hidden" name="next" value={next} />
         <label>
           <span>API key</span>
-          <input name="key" type="password" autocomplete="current-password" size={50} required autofocus />
+          <input
+            name="key"
+            type="password"
+            autocomplete="current-password"
+            size={50}
+            required
+            autofocus
+          />
         </label>
         {wrong && (
           <p class="alarm" role="alert">
@@ -32,5 +85,7 @@ export function safeNext(given: unknown): string {
   const base = "http://here.invalid";
   if (!URL.canParse(given, base)) return "/";
   const url = new URL(given, base);
-  return url.origin === base ? `${url.pathname}${url.search}` : "/";
+  if (url.origin !== base) return "/";
+  // Two slashes at the start would name another host.
+  return `/${url.pathname.replace(/^\/+/, "")}${url.search}`;
 }

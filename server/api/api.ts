@@ -1,0 +1,17 @@
+import { auditRoutes } from "./audit.ts";
+import { brakeRoutes } from "./brakes.ts";
+import { doctorRoutes } from "./doctor.ts";
+import { keyRoutes } from "./keys.ts";
+import { operationRoutes } from "./operations.ts";
+import { retainRoutes } from "./retain.ts";
+import type { Api } from "./route.ts";
+
+/** Every route under /v1, by noun. */
+export function apiRoutes(api: Api): void {
+  retainRoutes(api);
+  operationRoutes(api);
+  brakeRoutes(api);
+  keyRoutes(api);
+  auditRoutes(api);
+  doctorRoutes(api);
+}

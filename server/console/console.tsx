@@ -1,0 +1,78 @@
+import { Hono } from "hono";
+import type { ConsoleDeps, ServerDeps } from "../deps.ts";
+import { actRoutes } from "./act-routes.tsx";
+import { assetRoutes } from "./assets.ts";
+import type { Body } from "./body.ts";
+import { Frame, renderSections, type Visit } from "./frame.tsx";
+import { liveStream } from "./live.ts";
+import { operationBody, operationPulse } from "./operation.tsx";
+import { operationsBody } from "./operations.tsx";
+import { overviewBody } from "./overview.tsx";
+import { signInRoutes } from "./sign-in.tsx";
+
+/**
+ * The pages people look at: server-rendered, kept up to date by SSE where there is script. Needs
+ * Postgres and nothing else. Mounted at `/`, beside the API.
+ */
+export function consoleRoutes(deps: ConsoleDeps & Pick<ServerDeps, "stopping">): Hono {
+  const app = new Hono();
+  const frame = new Frame(deps);
+  const page = (path: string, load: Load, pulse?: Pulse) =>
+    livePage(app, frame, { path, load, pulse, stopping: deps.stopping });
+
+  app.route("/", assetRoutes());
+  app.route("/", signInRoutes(frame));
+  page("/", ({ read }) => overviewBody(read));
+  page("/operations", ({ read, url }) => operationsBody(read, url));
+  page(
+    "/operations/:id",
+    (visit) => operationBody(visit, deps.settings, visit.c.req.param("id")!),
+    ({ c, read }) => operationPulse(read, c.req.param("id")!),
+  );
+  app.route("/", actRoutes(frame));
+  return app;
+}
+
+type Load = (visit: Visit) => Promise<Body>;
+type Pulse = (visit: Visit) => Promise<string>;
+
+// A page and, one step below it, the stream that keeps it up to date.
+function livePage(
+  app: Hono,
+  frame: Frame,
+  page: { path: string; load: Load; pulse?: Pulse | undefined; stopping?: AbortSignal | undefined },
+): void {
+  const { path, load, pulse, stopping } = page;
+  const below = path === "/" ? "/live" : `${path}/live`;
+  app.get(
+    below,
+    frame.headers,
+    frame.visited(async (visited) => {
+      const visit = { ...visited, url: pageAddress(visited.url) };
+      return liveStream(
+        visit.c,
+        {
+          load: () => load(visit),
+          pulse: pulse && (() => pulse(visit)),
+          render: (body) => renderSections(visit.read, body),
+        },
+        stopping,
+      );
+    }),
+  );
+  app.get(
+    path,
+    frame.headers,
+    frame.visited(async (visit) => {
+      const { pathname, search } = visit.url;
+      const live = `${pathname.replace(/\/$/, "")}/live${search}`;
+      return frame.show(visit, await load(visit), live);
+    }),
+  );
+}
+
+function pageAddress(live: URL): URL {
+  const url = new URL(live);
+  url.pathname = url.pathname.replace(/\/live$/, "") || "/";
+  return url;
+}

@@ -1,0 +1,88 @@
+import type { Child } from "hono/jsx";
+import { countFindings } from "../../db/findings.ts";
+import { countOperations } from "../../db/operations.ts";
+import { number } from "./format.ts";
+import { part, type Reading } from "./reading.ts";
+
+export type Place = "overview" | "operations" | "banks";
+
+/** Counts beside the navigation; null: could not be read. */
+export interface NavCounts {
+  open: number | null;
+  failed: number | null;
+  /** Absent: not this caller's to see. */
+  findings?: number | null;
+}
+
+/** What is open, what failed in 24 hours, what the doctor found. */
+export async function navCounts({ db, tenants }: Reading): Promise<NavCounts> {
+  const [counts, findings] = await Promise.all([
+    part(() => countOperations(db, tenants)),
+    tenants === undefined ? part(() => countFindings(db)) : undefined,
+  ]);
+  const sum = (...states: string[]) =>
+    "value" in counts
+      ? counts.value
+          .filter((row) => states.includes(row.state))
+          .reduce((total, row) => total + row.n, 0)
+      : null;
+  return {
+    open: sum("accepted", "running"),
+    failed: sum("failed"),
+    ...(findings ? { findings: "value" in findings ? findings.value : null } : {}),
+  };
+}
+
+/** The entries of the navigation, each with the counts that matter. */
+export function Nav({ at, counts }: { at: Place | undefined; counts: NavCounts | undefined }) {
+  const entry = (here: Place, href: string, words: string, beside?: Child) => (
+    <li>
+      <a href={href} {...(at === here ? { "aria-current": "page" } : {})}>
+        {words}
+      </a>
+      {beside}
+    </li>
+  );
+  return (
+    <>
+      {entry(
+        "overview",
+        "/",
+        "Overview",
+        counts?.findings !== undefined && (
+          <Count n={counts.findings} words="findings" href="/#findings" tone="bad" />
+        ),
+      )}
+      {entry(
+        "operations",
+        "/operations",
+        "Operations",
+        counts && (
+          <>
+            <Count n={counts.open} words="open" href="/operations?state=open" />
+            <Count n={counts.failed} words="failed" href="/operations?state=failed" tone="bad" />
+          </>
+        ),
+      )}
+      {entry("banks", "/banks", "Banks")}
+    </>
+  );
+}
+
+const COUNTED_TO = 10_000;
+
+function Count(props: { n: number | null; words: string; href: string; tone?: string }) {
+  const { n, words, href, tone } = props;
+  if (n === 0) return null;
+  const shown = n === null ? "?" : n >= COUNTED_TO ? `${number(COUNTED_TO)}+` : number(n);
+  return (
+    <a class={`count ${tone ?? ""}`} href={href} title={title(n, words)}>
+      {shown} {words}
+    </a>
+  );
+}
+
+function title(n: number | null, words: string): string {
+  if (n === null) return `the number of ${words} could not be read`;
+  return words === "failed" ? "failed in the last 24 hours" : words;
+}
