@@ -174,18 +174,18 @@ class Round {
     if (verdict.state !== "dead") return;
     const { webhook_id: webhook, event_id: event, tenant } = claimed;
     if ("disable" in verdict) {
-      await disable(db, { id: webhook, tenant });
-      log?.warn({ webhook, tenant }, "webhook disabled: its receiver is gone");
+      const isNews = await disable(db, { id: webhook, tenant });
+      if (isNews) log?.warn({ webhook, tenant }, "webhook disabled: its receiver is gone");
     } else {
       log?.warn({ webhook, tenant, event, error: answer.error }, "event given up");
     }
   }
 }
 
-async function disable(db: Db, webhook: { id: string; tenant: string }): Promise<void> {
+async function disable(db: Db, webhook: { id: string; tenant: string }): Promise<boolean> {
   const reason = "its receiver answered 410 Gone";
-  await db.transaction(async (tx) => {
-    await disableWebhook(tx, webhook.id, reason);
+  return db.transaction(async (tx) => {
+    if (!(await disableWebhook(tx, webhook.id, reason))) return false;
     await insertAudit(tx, {
       actor: "deliver",
       action: "webhook.disable",
@@ -193,5 +193,6 @@ async function disable(db: Db, webhook: { id: string; tenant: string }): Promise
       subject: webhook.id,
       after: { reason },
     });
+    return true;
   });
 }

@@ -149,13 +149,10 @@ async function unneeded(db: Db, workflowIds: readonly string[]): Promise<Map<str
   return new Map(reasons.filter((reason) => reason !== undefined));
 }
 
-/** A task that fails once is a deploy or a lost worker; this often, the code cannot do it. */
-const MANY_TASK_ATTEMPTS = 5;
-
 const workflowTaskFailing: TemporalCheck = {
   name: "workflow-task-failing",
   explanation: "no workflow task fails again and again",
-  async find({ db, sights }) {
+  async find({ db, sights }, { workflowTaskAttempts }) {
     const running = await sights.running();
     const others = [
       ...(await listDrains(db)).map(({ queue, lane }) => drainWorkflowId(queue, lane)),
@@ -167,7 +164,7 @@ const workflowTaskFailing: TemporalCheck = {
       ...(await sights.ofSome(others)),
     ];
     return seen
-      .filter(({ sight }) => sight.status === "open" && sight.taskAttempts > MANY_TASK_ATTEMPTS)
+      .filter(({ sight }) => sight.status === "open" && sight.taskAttempts > workflowTaskAttempts)
       .slice(0, MOST_SUBJECTS)
       .map(({ id, sight }): Found => {
         const row = ofOperation.get(id);

@@ -14,14 +14,15 @@ export const EXIT = {
 } as const;
 
 /** Commander's own refusals, with the command they are about. */
-export class UsageError extends Error {
-  readonly exitCode: number;
+export class UsageError extends Error {}
 
-  constructor(command: Command, { message, exitCode }: CommanderError) {
-    const path = pathOf(command);
-    super(`${message.replace(/^error: /, "").replace(/\.$/, "")}: see "${path} --help"`);
-    this.exitCode = exitCode === 0 ? EXIT.ok : EXIT.badInput;
-  }
+/** What a command throws instead of ending the process where commander would end it. */
+export function afterCommander(command: Command, error: CommanderError): Error {
+  if (error.exitCode === 0) return new Ended(EXIT.ok);
+  // Help was printed because a verb is missing.
+  if (error.code === "commander.help") return new Ended(EXIT.badInput);
+  const message = error.message.replace(/^error: /, "").replace(/\.$/, "");
+  return new UsageError(`${message}: see "${pathOf(command)} --help"`);
 }
 
 /** A command that stops early and has said everything already. */
@@ -43,7 +44,7 @@ function pathOf(command: Command): string {
 /** Says on stderr, in one line, what went wrong and what to do. Answers the exit code. */
 export function tellFailure(error: unknown): number {
   const exitCode = exitCodeOf(error);
-  if (exitCode === EXIT.ok || error instanceof Ended) return exitCode;
+  if (error instanceof Ended) return exitCode;
   if (process.env["HOLDFAST_DEBUG"] === "1") {
     process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : error}\n`);
     for (let cause = causeOf(error); cause; cause = causeOf(cause)) {
@@ -56,8 +57,8 @@ export function tellFailure(error: unknown): number {
 }
 
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof Ended || error instanceof UsageError) return error.exitCode;
-  if (error instanceof InvalidInput) return EXIT.badInput;
+  if (error instanceof Ended) return error.exitCode;
+  if (error instanceof UsageError || error instanceof InvalidInput) return EXIT.badInput;
   if (!(error instanceof HoldfastError)) return EXIT.failed;
   if (error.status === 404) return EXIT.badInput;
   return error.status >= 500 ? EXIT.failed : EXIT.refused;

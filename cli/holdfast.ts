@@ -6,7 +6,7 @@ import * as brake from "./brake.ts";
 import * as dev from "./dev.ts";
 import * as doctor from "./doctor.ts";
 import * as document from "./document.ts";
-import { tellFailure, UsageError } from "./failure.ts";
+import { afterCommander, tellFailure } from "./failure.ts";
 import * as key from "./key.ts";
 import * as migrate from "./migrate.ts";
 import * as operation from "./operation.ts";
@@ -34,9 +34,16 @@ function program(): Command {
     root.commandsGroup(heading);
     for (const command of commands) command.register(root);
   }
+  for (const command of root.commands) command.helpCommand(false);
+  root.addHelpCommand(
+    new Command("help")
+      .argument("[command]")
+      .description("print help")
+      .helpGroup("Looking after it:"),
+  );
   everyCommand(root, (command) => {
     command.exitOverride((error: CommanderError) => {
-      throw new UsageError(command, error);
+      throw afterCommander(command, error);
     });
   });
   return root;

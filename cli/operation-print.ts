@@ -1,6 +1,6 @@
 import type { BatchView, ItemView, OperationView } from "../contracts/operation.ts";
-import type { EventView } from "../client/operation.ts";
 import { moment, printFields, say, type Cell } from "./output.ts";
+import type { AuditView, EventView } from "./row-views.ts";
 
 /** How operations and what belongs to them look as text. */
 
@@ -57,6 +57,18 @@ export const EVENTS: Look<EventView> = {
   head: ["AT", "TYPE", "ID", "BODY"],
   row: (event) => [moment(event.at), event.type, event.id, JSON.stringify(event.body)],
   none: "nothing was told yet",
+};
+
+export const AUDIT: Look<AuditView> = {
+  head: ["AT", "WHO", "DID", "BEFORE", "AFTER"],
+  row: ({ at, actor, action, before, after }) => [
+    moment(at),
+    actor,
+    action,
+    before === null ? "" : JSON.stringify(before),
+    after === null ? "" : JSON.stringify(after),
+  ],
+  none: "nobody has done anything to it by hand",
 };
 
 export function printOperation(view: OperationView): void {

@@ -3,9 +3,10 @@ import type { LogLine, Outcome } from "../contracts/operation.ts";
 import { withHoldfast } from "./connection.ts";
 import { examples, JSON_FLAG, TENANT_FLAG, wholeNumber } from "./declare.ts";
 import { followLogs, printLogs } from "./operation-logs.ts";
-import { BATCHES, EVENTS, ITEMS, OPERATIONS, printOperation } from "./operation-print.ts";
+import { AUDIT, BATCHES, EVENTS, ITEMS, OPERATIONS, printOperation } from "./operation-print.ts";
 import { exitWith, follow } from "./operation-watch.ts";
-import { moment, printJson, printPage, say } from "./output.ts";
+import { printJson, printPage, say } from "./output.ts";
+import { viewAudit, viewEvent } from "./row-views.ts";
 
 const KINDS = ["retain", "plan", "review", "reindex", "job", "count", "clear"] as const;
 const STATES = ["accepted", "running", "completed", "failed", "cancelled", "open"] as const;
@@ -109,8 +110,8 @@ function reads(operation: Command): void {
     .option(...JSON_FLAG);
   examples(events, "holdfast operation events 01990f3e-...").action(
     async (id: string, { json }) => {
-      const items = await withHoldfast((holdfast) => holdfast.operation.events(id));
-      await printPage({ items }, { json, ...EVENTS });
+      const rows = await withHoldfast((holdfast) => holdfast.operation.events(id));
+      await printPage({ items: rows.map(viewEvent) }, { json, ...EVENTS });
     },
   );
 
@@ -119,22 +120,8 @@ function reads(operation: Command): void {
     .description("who did what to it, newest first")
     .option(...JSON_FLAG);
   examples(audit, "holdfast operation audit 01990f3e-...").action(async (id: string, { json }) => {
-    const items = await withHoldfast((holdfast) => holdfast.operation.audit(id));
-    await printPage(
-      { items },
-      {
-        json,
-        head: ["AT", "WHO", "DID", "BEFORE", "AFTER"],
-        row: ({ at, actor, action, before, after }) => [
-          moment(new Date(at).toISOString()),
-          actor,
-          action,
-          before ? JSON.stringify(before) : "",
-          after ? JSON.stringify(after) : "",
-        ],
-        none: "nobody has done anything to it",
-      },
-    );
+    const rows = await withHoldfast((holdfast) => holdfast.operation.audit(id));
+    await printPage({ items: rows.map(viewAudit) }, { json, ...AUDIT });
   });
 
   const watch = operation

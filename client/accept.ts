@@ -10,13 +10,14 @@ import {
   type OperationRow,
 } from "../db/operations.ts";
 import { insertPayloads, type PayloadSlice } from "../db/payloads.ts";
-import type { Queryable, Tx } from "../db/pool.ts";
+import { inSavepoint, type Queryable, type Tx } from "../db/pool.ts";
 import type { Context } from "./context.ts";
 
 export interface SubmitOptions {
   /**
    * The caller's own open transaction (anything with `query(text, values)`): nothing exists unless
-   * it commits. 40001 and 40P01 thrown from it mean: run yours again.
+   * it commits, and a submit that throws leaves nothing in it. 40001 and 40P01 thrown from it mean:
+   * run yours again.
    */
   tx?: Queryable;
 }
@@ -27,7 +28,9 @@ export function inAcceptTransaction<T>(
   options: SubmitOptions,
   work: (tx: Tx) => Promise<T>,
 ): Promise<T> {
-  return options.tx ? work(context.db.within(options.tx)) : context.db.transaction(work);
+  if (!options.tx) return context.db.transaction(work);
+  const tx = context.db.within(options.tx);
+  return inSavepoint(tx, () => work(tx));
 }
 
 /**
@@ -115,7 +118,8 @@ async function explainTaken(tx: Tx, asked: Asked): Promise<Accepted> {
 }
 
 function sameOrConflict(row: OperationRow, asked: Asked): Accepted {
-  if (!row.digest.equals(asked.digest)) {
+  // A caller's driver may give bytes in a class of its own.
+  if (Buffer.compare(row.digest, asked.digest) !== 0) {
     throw new Conflict(
       "key-reused",
       `key "${asked.key}" was used for other content (operation ${row.id}): use a new key`,

@@ -1,4 +1,6 @@
 import { InvalidInput, NotFound } from "../contracts/errors.ts";
+import { Reason } from "../contracts/operation.ts";
+import { unstorable } from "../contracts/text.ts";
 import { insertAudit } from "../db/audit.ts";
 import {
   BRAKE_TARGETS,
@@ -9,6 +11,7 @@ import {
   type BrakeTarget,
 } from "../db/brakes.ts";
 import { asking, assertEveryTenant, assertTenant, maySee, type Context } from "./context.ts";
+import { parseInput } from "./input.ts";
 
 /**
  * Brakes hold back everything they apply to, for incidents. Nothing is lost while one is set. Who is
@@ -29,19 +32,15 @@ export function brakeClient(context: Context): BrakeClient {
       asking(async () => {
         assertBrake(appliesTo, name);
         assertOwn(context, appliesTo, name);
-        if (reason.trim() === "") {
-          throw new InvalidInput([
-            { path: "reason", message: "must say why, others will read it" },
-          ]);
-        }
+        const why = parseInput(Reason, reason, "reason");
         await db.transaction(async (tx) => {
-          if (!(await setBrake(tx, { appliesTo, name, reason, by: actor }))) return;
+          if (!(await setBrake(tx, { appliesTo, name, reason: why, by: actor }))) return;
           await insertAudit(tx, {
             actor,
             action: "brake.set",
             tenant: tenantOf(appliesTo, name) ?? "",
             subject: `${appliesTo}/${name}`,
-            after: { reason },
+            after: { reason: why },
           });
         });
         return visible(context);
@@ -52,7 +51,7 @@ export function brakeClient(context: Context): BrakeClient {
         assertOwn(context, appliesTo, name);
         await db.transaction(async (tx) => {
           if (!(await liftBrake(tx, appliesTo, name))) {
-            throw new NotFound("brake", `${appliesTo} ${name}`, 'see "holdfast brake list"');
+            throw new NotFound("brake", `${appliesTo} ${name}`.trim(), 'see "holdfast brake list"');
           }
           await insertAudit(tx, {
             actor,
@@ -99,4 +98,6 @@ function assertBrake(appliesTo: string, name: string): void {
       },
     ]);
   }
+  const why = unstorable(name);
+  if (why) throw new InvalidInput([{ path: "name", message: why }]);
 }

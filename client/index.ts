@@ -1,10 +1,13 @@
 import type { HoldfastConfig } from "../contracts/config.ts";
 import { openDb, type Db } from "../db/pool.ts";
+import { bankClient, type BankClient } from "./bank.ts";
 import { brakeClient, type BrakeClient } from "./brake.ts";
 import { newContext, type Context } from "./context.ts";
+import { documentClient, type DocumentClient } from "./document.ts";
 import { keyClient, type KeyClient } from "./key.ts";
 import { operationClient, type OperationClient } from "./operation.ts";
 import { retainClient, type RetainClient } from "./retain.ts";
+import { webhookClient, type WebhookClient } from "./webhook.ts";
 
 export interface ConnectOptions {
   /** Default: the environment's DATABASE_URL. */
@@ -25,6 +28,9 @@ export interface ConnectOptions {
 export interface Holdfast {
   readonly retain: RetainClient;
   readonly operation: OperationClient;
+  readonly bank: BankClient;
+  readonly document: DocumentClient;
+  readonly webhook: WebhookClient;
   readonly brake: BrakeClient;
   readonly key: KeyClient;
   /** The same connections, for another caller. */
@@ -57,6 +63,9 @@ export function holdfastOver(context: Context): Holdfast {
   return {
     retain: retainClient(context),
     operation: operationClient(context),
+    bank: bankClient(context),
+    document: documentClient(context),
+    webhook: webhookClient(context),
     brake: brakeClient(context),
     key: keyClient(context),
     as: (caller) => holdfastOver(newContext({ db, config: context.config, ...caller })),
@@ -69,6 +78,15 @@ export * from "../contracts/errors.ts";
 export type * from "../contracts/operation.ts";
 export type * from "../contracts/retain.ts";
 export type * from "../contracts/plugins.ts";
+export type * from "../contracts/webhook.ts";
 export { defineConfig, type HoldfastConfig } from "../contracts/config.ts";
 export type { SubmitOptions } from "./accept.ts";
-export type { BrakeClient, KeyClient, OperationClient, RetainClient };
+export type {
+  BankClient,
+  BrakeClient,
+  DocumentClient,
+  KeyClient,
+  OperationClient,
+  RetainClient,
+  WebhookClient,
+};

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { v7 as uuidv7 } from "uuid";
 import { z } from "zod";
 import { NotFound, Unauthorized } from "../contracts/errors.ts";
-import { Tenant } from "../contracts/operation.ts";
+import { storable, Tenant } from "../contracts/operation.ts";
 import { ROLES, type Role } from "../contracts/roles.ts";
 import {
   findApiKey,
@@ -18,7 +18,7 @@ import { parseInput } from "./input.ts";
 
 export const NewKey = z
   .object({
-    name: z.string().trim().min(1).max(100),
+    name: z.string().trim().min(1).max(100).superRefine(storable),
     role: z.enum(ROLES),
     /** Absent: every tenant. */
     tenants: z.array(Tenant).min(1).optional(),

@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Conflict, InvalidInput, NotFound } from "../contracts/errors.ts";
 import {
+  ItemFilter,
+  LogLevel,
   OperationFilter,
   OperationId,
+  Reason,
   type BatchView,
   type ItemView,
   type LogLine,
@@ -87,15 +90,18 @@ export function operationClient(context: Context): OperationClient {
     retry: (id) =>
       asking(() => changed(context, id, "operation.retry", retry).then(() => view(id))),
     pause: (id, reason = "paused by hand") =>
-      asking(() =>
-        changed(context, id, "operation.pause", pause(reason.slice(0, 500))).then(() => view(id)),
-      ),
+      asking(async () => {
+        const why = parseInput(Reason, reason, "reason");
+        await changed(context, id, "operation.pause", pause(why));
+        return view(id);
+      }),
     resume: (id) =>
       asking(() => changed(context, id, "operation.resume", resume).then(() => view(id))),
     items: (id, { after, limit = 100, ...filter } = {}) =>
       asking(async () => {
+        const asked = parseInput(ItemFilter, filter);
         await visible(context, id);
-        return listItems(db, id, { ...filter, limit: bounded(limit), after: numberOf(after) });
+        return listItems(db, id, { ...asked, limit: bounded(limit), after: numberOf(after) });
       }),
     batches: (id, { after, limit = 100 } = {}) =>
       asking(async () =>
@@ -103,6 +109,7 @@ export function operationClient(context: Context): OperationClient {
       ),
     logs: (id, { limit = 200, ...filter } = {}) =>
       asking(async () => {
+        parseInput(LogLevel.optional(), filter.level, "level");
         await visible(context, id);
         numberOf(filter.after);
         numberOf(filter.before);

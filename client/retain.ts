@@ -83,6 +83,7 @@ async function submitLines(
 }
 
 function withTenant<T extends { tenant?: string | undefined }>(context: Context, input: T): T {
+  if (typeof input !== "object" || input === null) return input; // refused by the schema, by name
   return input.tenant === undefined ? { ...input, tenant: defaultTenant(context) } : input;
 }
 

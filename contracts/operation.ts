@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isStorableTime } from "./text.ts";
+import { isStorableTime, unstorable } from "./text.ts";
 
 export const KINDS = ["retain", "plan", "review", "reindex", "job", "count", "clear"] as const;
 export const STATES = ["accepted", "running", "completed", "failed", "cancelled"] as const;
@@ -23,6 +23,20 @@ export const Outcome = z.enum(OUTCOMES);
 export type Kind = z.infer<typeof Kind>;
 export type State = z.infer<typeof State>;
 export type Outcome = z.infer<typeof Outcome>;
+
+/** Refuses text that Postgres cannot hold. */
+export function storable(text: string, context: z.RefinementCtx): void {
+  const why = unstorable(text);
+  if (why) context.addIssue({ code: "custom", message: why });
+}
+
+/** Why somebody did something, for others to read. */
+export const Reason = z
+  .string()
+  .trim()
+  .min(1, "must say why, others will read it")
+  .max(500, "must be at most 500 characters")
+  .superRefine(storable);
 
 /** An ISO instant with its offset. */
 export const Instant = z.iso
@@ -158,7 +172,7 @@ export const OperationFilter = z
     kind: Kind.optional(),
     state: z.union([State, z.literal("open")]).optional(),
     tenant: Tenant.optional(),
-    scope: z.string().max(1000).optional(),
+    scope: z.string().max(1000).superRefine(storable).optional(),
     since: Instant.optional(),
     limit: z.coerce.number().int().min(1).max(200).default(50),
     /** The `next` of the page before. */
@@ -166,6 +180,17 @@ export const OperationFilter = z
   })
   .strict();
 export type OperationFilter = z.input<typeof OperationFilter>;
+
+export const ItemFilter = z
+  .object({
+    outcome: z.union([Outcome, z.literal("open")]).optional(),
+    /** 1-based number of a sub-batch. */
+    batch: z.number().int().min(1).max(2_147_483_647).optional(),
+  })
+  .strict();
+export type ItemFilter = z.infer<typeof ItemFilter>;
+
+export const LogLevel = LogLine.shape.level;
 
 export interface Page<T> {
   items: T[];

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { isBlank, isStorableTime, unstorable } from "./text.ts";
-import { DEFAULT_TENANT, IdempotencyKey, Instant, Tenant } from "./operation.ts";
+import { isBlank, isStorableTime } from "./text.ts";
+import { DEFAULT_TENANT, IdempotencyKey, Instant, storable, Tenant } from "./operation.ts";
 
 /** Limits of one batch. Stated to callers in every refusal; see docs/guarantees.md. */
 export const RETAIN_LIMITS = {
@@ -27,11 +27,6 @@ const shortText = (max: number) =>
     .refine((text) => !isBlank(text), "must not be blank")
     .refine((text) => text.length * 3 <= max || bytes(text) <= max, `must be at most ${max} bytes`)
     .superRefine(storable);
-
-function storable(text: string, context: z.RefinementCtx): void {
-  const why = unstorable(text);
-  if (why) context.addIssue({ code: "custom", message: why });
-}
 
 /** Days roll over in Date (2026-02-30 becomes 2 March); here they are refused. */
 const moment = z.union([Instant, z.iso.date().refine(isStorableTime)]);
@@ -190,3 +185,66 @@ export const ObservationView = z.object({
   writtenAt: z.string(),
 });
 export type ObservationView = z.infer<typeof ObservationView>;
+
+/** A document in a list. Size in code points, the newlines between parts included. */
+export const DocumentSummary = z.object({
+  documentId: z.string(),
+  updatedAt: z.string(),
+  parts: z.number().int(),
+  size: z.number().int(),
+  facts: z.number().int(),
+});
+export type DocumentSummary = z.infer<typeof DocumentSummary>;
+
+/** What erasing a bank answers. */
+export const BankErased = z.object({
+  tenant: z.string(),
+  bank: z.string(),
+  /** Open operations that ended with it. */
+  operationsEnded: z.number().int(),
+  /** False: nobody can reach it any more, and workers go on removing what it held. */
+  complete: z.boolean(),
+});
+export type BankErased = z.infer<typeof BankErased>;
+
+/** What erasing a document answers. */
+export const DocumentErased = z.object({
+  tenant: z.string(),
+  bank: z.string(),
+  documentId: z.string(),
+  /** Parts that were there to be read. */
+  parts: z.number().int(),
+  /** Items, finished or on their way, whose payload went. */
+  items: z.number().int(),
+});
+export type DocumentErased = z.infer<typeof DocumentErased>;
+
+export const BankFilter = z
+  .object({
+    tenant: Tenant.optional(),
+    limit: z.coerce.number().int().min(1).max(200).default(50),
+    /** The `next` of the page before. */
+    after: z
+      .string()
+      .regex(/^\d{1,18}$/, "must be the `next` of the page before")
+      .optional(),
+  })
+  .strict();
+export type BankFilter = z.input<typeof BankFilter>;
+
+/** Pages over what a bank holds; `tenant` is that of the bank. */
+export const InBank = z
+  .object({
+    tenant: Tenant.optional(),
+    limit: z.coerce.number().int().min(1).max(1_000).default(100),
+    /** The `next` of the page before. */
+    after: z.string().max(2_000).optional(),
+  })
+  .strict();
+export type InBank = z.input<typeof InBank>;
+
+export const ObservationFilter = InBank.extend({
+  /** Only what is known about this one; case does not matter. */
+  entity: z.string().max(1_000).optional(),
+}).strict();
+export type ObservationFilter = z.input<typeof ObservationFilter>;

@@ -11,7 +11,7 @@ export async function ensureBank(tx: Tx, tenant: string, name: string): Promise<
   const { rows } = await tx.query<{ id: string }>(
     `insert into holdfast.banks (tenant, name) values ($1, $2)
      on conflict (tenant, name) where erased_at is null do nothing
-     returning id`,
+     returning id::text`,
     [tenant, name],
   );
   // Taken by a concurrent first batch: its row is committed by now, and a new statement sees it.
@@ -24,7 +24,8 @@ export async function findBank(
   name: string,
 ): Promise<string | undefined> {
   const { rows } = await db.query<{ id: string }>(
-    "select id from holdfast.banks where tenant = $1 and name = $2 and erased_at is null",
+    // As text: a caller's own driver may read a bigint as something else.
+    "select id::text from holdfast.banks where tenant = $1 and name = $2 and erased_at is null",
     [tenant, name],
   );
   return rows[0]?.id;

@@ -149,13 +149,13 @@ async function lockOperationRows(tx: Tx, items: readonly ItemRef[]): Promise<voi
   ]);
 }
 
-/** Blanks errors and reasons of items. Answers the operations that had some. */
+/** Blanks errors and reasons of items, which need not wait for a try any more. Answers the operations that had some. */
 async function eraseReasons(tx: Tx, items: readonly ItemRef[]): Promise<string[]> {
   const { rows } = await tx.query<{ operation_id: string }>(
     `with erased as (
        select * from unnest($1::uuid[], $2::int[]) as i(operation_id, no)
      ), tries as (
-       update holdfast.attempts a set last_error = $3
+       update holdfast.attempts a set last_error = $3, due_at = clock_timestamp()
          from erased i
         where a.operation_id = i.operation_id and a.item_no = i.no and a.last_error is not null
        returning a.operation_id

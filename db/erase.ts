@@ -106,7 +106,7 @@ async function deleteSomeOperations(db: Db, bank: ErasedBank): Promise<number> {
        from (select id, sum(total) over (order by id) - total as before
                from (select id, total from holdfast.operations
                       where ${OF_BANK} and state in ('completed', 'failed', 'cancelled')
-                      order by id limit $4) some) sized
+                      order by id limit $4) op) sized
       where before < $5
       order by id`,
     [bank.tenant, bank.name, bank.id, OPERATIONS, ITEMS],

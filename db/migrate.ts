@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { SchemaMismatch } from "../contracts/errors.ts";
 import { qualifier, runner, type Queryable } from "./pool.ts";
-import { makePartitions } from "./partitions.ts";
+import { makePartitions, partitionStatements } from "./partitions.ts";
 
 /** Migrations are plain SQL, forward only, one transaction each, in the order of their numbers. */
 export interface Migration {
@@ -46,7 +46,12 @@ export function printMigrations(schema = "holdfast"): string {
         `insert into holdfast.schema_migrations (version, name, checksum, breaking) values (${version}, '${name}', '${checksum}', ${breaking});`,
       )}\ncommit;\n`,
   );
-  return [qualify(BOOTSTRAP.replaceAll("SCHEMA", schema)), ...steps].join("\n");
+  return [
+    qualify(BOOTSTRAP.replaceAll("SCHEMA", schema)),
+    ...steps,
+    "-- partitions of the time ahead; a worker makes more as time goes on",
+    qualify(partitionStatements()),
+  ].join("\n");
 }
 
 const BOOTSTRAP = `create schema if not exists SCHEMA;

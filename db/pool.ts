@@ -1,5 +1,5 @@
 import pg from "pg";
-import { Unavailable } from "../contracts/errors.ts";
+import { InvalidInput, Unavailable } from "../contracts/errors.ts";
 
 /**
  * The one way to Postgres. SQL is written with the schema prefix `holdfast.`; another schema name
@@ -129,6 +129,30 @@ async function inTransaction<T>(
   }
 }
 
+/**
+ * A part of somebody else's open transaction that is all there or not at all: when `work` throws,
+ * what it wrote is undone, and they may go on and commit.
+ * @throws InvalidInput when there is no open transaction
+ */
+export async function inSavepoint<T>(tx: Tx, work: () => Promise<T>): Promise<T> {
+  await tx.query("savepoint holdfast").catch((cause: unknown) => {
+    if ((cause as { code?: string }).code !== NO_TRANSACTION) throw cause;
+    const message = "is no open transaction: begin one, on one connection, or leave it out";
+    throw new InvalidInput([{ path: "tx", message }]);
+  });
+  try {
+    const result = await work();
+    await tx.query("release savepoint holdfast");
+    return result;
+  } catch (error) {
+    // Where even this fails the connection is lost, and everything with it.
+    await tx.query("rollback to savepoint holdfast").catch(() => undefined);
+    throw error;
+  }
+}
+
+const NO_TRANSACTION = "25P01";
+
 function opening(options: TransactionOptions): string {
   const mode = [
     options.repeatableRead ? " isolation level repeatable read" : "",
@@ -142,10 +166,15 @@ function opening(options: TransactionOptions): string {
 }
 
 const DATE = 1082;
+// bool, bytea, int8, int2, int4, json, float8, int4[], text[], timestamptz, jsonb
+const OURS = [16, 17, 20, 21, 23, 114, 701, 1007, 1009, 1184, 3802];
+// Taken when this module is loaded: an application may give `pg.types` other parsers for itself.
+const parsers = new Map(OURS.map((oid) => [oid, pg.types.getTypeParser(oid)]));
+parsers.set(DATE, (text: string) => text);
+
 // oxlint-disable-next-line typescript/no-explicit-any
 function getTypeParser(oid: number, format?: any): any {
-  if (oid === DATE) return (value: string) => value;
-  return pg.types.getTypeParser(oid, format);
+  return parsers.get(oid) ?? pg.types.getTypeParser(oid, format);
 }
 
 /** Waits for the first answer of the database, or says in one sentence why there is none. */

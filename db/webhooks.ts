@@ -80,15 +80,19 @@ export async function deleteWebhook(tx: Tx, id: string): Promise<boolean> {
   return rowCount === 1;
 }
 
-/** Nothing more is sent to it; what was on its way is given up. */
-export async function disableWebhook(tx: Tx, id: string, reason: string): Promise<void> {
-  await tx.query(
+/** Nothing more is sent to it; what was on its way is given up. False: it was disabled before. */
+export async function disableWebhook(tx: Tx, id: string, reason: string): Promise<boolean> {
+  const { rows } = await tx.query<{ n: number }>(
     `with disabled as (
        update holdfast.webhooks set disabled_at = clock_timestamp(), disabled_reason = $2
         where id = $1 and disabled_at is null
+       returning id
+     ), given_up as (
+       update holdfast.deliveries set state = 'dead', finished_at = clock_timestamp()
+        where webhook_id = $1 and state = 'pending'
      )
-     update holdfast.deliveries set state = 'dead', finished_at = clock_timestamp()
-      where webhook_id = $1 and state = 'pending'`,
+     select count(*)::int as n from disabled`,
     [id, reason],
   );
+  return rows[0]!.n === 1;
 }

@@ -38,7 +38,6 @@ export type Ending =
 
 const TENANTS = ["default", "acme", "north-wind"];
 const BANKS = ["support-tickets", "contracts", "meeting-notes", "release-notes"];
-const MINUTE_MS = 60_000;
 const REASONS = [
   "the extractor took longer than 120 s",
   "not a document: the content is binary",
@@ -54,8 +53,8 @@ export async function seedConsole(db: Db, operations = 300): Promise<Seeded> {
       ending,
       tenant: TENANTS[Math.floor(random() * TENANTS.length)]!,
       bank: BANKS[Math.floor(random() * BANKS.length)]!,
-      // Most are recent, a few are weeks old.
-      ageMs: (operations - i) * 45_000 + random() ** 6 * MINUTE_MS,
+      // The newest are seconds old, the oldest hours.
+      ageMs: (operations - i) ** 1.4 * 8_000 + random() * 20_000 + 5_000,
       items: 1 + Math.floor(random() ** 3 * 1_200),
       random,
     });
@@ -245,17 +244,36 @@ async function end(tx: Tx, id: string, seed: NewSeed): Promise<void> {
   }
 }
 
-// Rows are written now and made older here: what the clock says is not for the writers to choose.
+// Rows are written now and made older here: what the clock says is not for their writers to choose.
 async function age(tx: Tx, id: string, seed: NewSeed): Promise<void> {
-  const tookMs = Math.min(seed.ageMs * 0.6, 2_000 + seed.items * 25);
+  const ended = ["completed", "failed", "cancelled"].includes(seed.ending);
+  const tookMs = ended ? Math.min(seed.ageMs * 0.6, 2_000 + seed.items * 25) : seed.ageMs * 0.95;
+  const startedAgoMs = seed.ageMs * 0.98;
+  const ago = (ms: string) => `clock_timestamp() - (${ms}) * interval '1 ms'`;
   await tx.query(
     `update holdfast.operations
-        set accepted_at = accepted_at - $2::float8 * interval '1 ms',
-            due_at = due_at - $2::float8 * interval '1 ms',
-            started_at = started_at - ($2::float8 * 0.98) * interval '1 ms',
-            finished_at = finished_at - ($2::float8 * 0.98 - $3::float8) * interval '1 ms'
+        set accepted_at = ${ago("$2::float8")}, due_at = ${ago("$2::float8")},
+            started_at = case when started_at is not null then ${ago("$3::float8")} end,
+            finished_at = case when finished_at is not null then ${ago("$3::float8 - $4::float8")} end
       where id = $1`,
-    [id, seed.ageMs, tookMs],
+    [id, seed.ageMs, startedAgoMs, tookMs],
+  );
+  for (const [table, column, order] of [
+    ["outcomes", "settled_at", "item_no"],
+    ["logs", "at", "seq"],
+  ] as const) {
+    await tx.query(
+      `update holdfast.${table} t
+          set ${column} = ${ago("$2::float8 - $3::float8 * place.share")}
+         from (select ${order}, cume_dist() over (order by ${order})::float8 as share
+                 from holdfast.${table} where operation_id = $1) place
+        where t.operation_id = $1 and t.${order} = place.${order}`,
+      [id, startedAgoMs, tookMs],
+    );
+  }
+  await tx.query(
+    `update holdfast.events set at = ${ago("$2::float8 - $3::float8")} where operation_id = $1`,
+    [id, startedAgoMs, tookMs],
   );
 }
 

@@ -26,7 +26,8 @@ export interface Doorkeeper {
 const REMEMBER_MS = 5_000;
 const REMEMBER_KEYS = 1_000;
 
-const LOCAL: Principal = { name: "local", role: "admin" };
+/** Everybody, where keys are off. */
+export const LOCAL: Principal = { name: "local", role: "admin" };
 
 /** Keys are looked up once in a few seconds. With `auth` off everybody is admin `local`. */
 export function doorkeeper(holdfast: Holdfast, auth: ServerSettings["auth"]): Doorkeeper {

@@ -33,21 +33,31 @@ function unsupported(message: string): HoldfastError {
   return new HoldfastError("unsupported-media-type", 415, message);
 }
 
-/** True when the request brings anything at all. */
-export function hasBody(c: Context): boolean {
-  const length = c.req.header("content-length");
-  return length === undefined ? c.req.header("transfer-encoding") !== undefined : length !== "0";
-}
-
 /**
  * A JSON object of at most `limit` bytes, as it was sent.
  * @throws InvalidInput, TooLarge, and a 415
  */
 export async function jsonObject(c: Context, limit = JSON_BYTES): Promise<Record<string, unknown>> {
   assertMediaType(c, [JSON_TYPE]);
+  return objectIn(await wholeBody(c, limit));
+}
+
+/** The same where the body may be left out: then `{}`. */
+export async function jsonObjectIfAny(c: Context): Promise<Record<string, unknown>> {
+  const bytes = await wholeBody(c, JSON_BYTES);
+  if (bytes.length === 0) return {};
+  assertMediaType(c, [JSON_TYPE]);
+  return objectIn(bytes);
+}
+
+async function wholeBody(c: Context, limit: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of bodyBytes(c, limit)) chunks.push(chunk);
-  const value = parsed(Buffer.concat(chunks));
+  return Buffer.concat(chunks);
+}
+
+function objectIn(bytes: Buffer): Record<string, unknown> {
+  const value = parsed(bytes);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new InvalidInput([{ path: "body", message: "must be a JSON object" }]);
   }

@@ -108,8 +108,10 @@ function listening(
 
 async function closed(server: Server): Promise<void> {
   const done = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
+  // A connection that becomes idle from now on would otherwise be kept for the next request.
+  const sweep = setInterval(() => server.closeIdleConnections(), 50);
   const late = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
   await done;
+  clearInterval(sweep);
   clearTimeout(late);
 }

@@ -3,6 +3,7 @@ import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import { apiRoutes } from "./api/api.ts";
 import { doorkeeper } from "./auth.ts";
+import { consoleRoutes } from "./console/console.tsx";
 import type { ServerDeps } from "./deps.ts";
 import { guardOpenDoor } from "./doors.ts";
 import { healthRoutes } from "./health.ts";
@@ -33,6 +34,7 @@ export function createServer(deps: ServerDeps): OpenAPIHono {
   apiRoutes(api);
   healthRoutes(api, metrics);
   openApiRoute(app);
+  app.route("/", consoleRoutes(deps));
 
   app.onError((error, c) => answerProblem(error, c, log));
   app.notFound((c) => answerProblem(notServed(app, c), c, log));

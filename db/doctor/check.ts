@@ -45,6 +45,8 @@ export interface Limits {
   idleInTransactionMs: number;
   /** A transaction of any kind. */
   transactionMs: number;
+  /** Tries of one workflow task: one that fails is a deploy or a lost worker, so many are the code. */
+  workflowTaskAttempts: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -52,4 +54,5 @@ export const DEFAULT_LIMITS: Limits = {
   maxRunningPerScope: 4,
   idleInTransactionMs: 300_000,
   transactionMs: 1_800_000,
+  workflowTaskAttempts: 5,
 };

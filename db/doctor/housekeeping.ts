@@ -93,13 +93,16 @@ const defaultPartitionHoldsRows: RowCheck = {
     ];
   },
   async repair({ db }) {
-    if ((await countStrayRows(db)).length === 0) return undefined;
-    const moved = await moveStrayRows(db);
-    const left = (await countStrayRows(db)).reduce((sum, { n }) => sum + n, 0);
-    if (left === 0) return `moved ${moved} rows`;
-    return `moved ${moved - left} rows; ${left} stay, of a time that no partition is made for`;
+    const before = total(await countStrayRows(db));
+    if (before === 0) return undefined;
+    await moveStrayRows(db);
+    const left = total(await countStrayRows(db));
+    const moved = `moved ${before - left} rows`;
+    return left === 0 ? moved : `${moved}; ${left} are of a time that no partition is made for`;
   },
 };
+
+const total = (stray: readonly { n: number }[]) => stray.reduce((sum, { n }) => sum + n, 0);
 
 const transactionTooOld: RowCheck = {
   name: "transaction-too-old",

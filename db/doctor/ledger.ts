@@ -4,7 +4,7 @@ import { finishOperation } from "../finish.ts";
 import { countOutcomes } from "../outcomes.ts";
 import { lockOperation } from "../operations.ts";
 import { operationIdBound } from "../partitions.ts";
-import type { Db } from "../pool.ts";
+import type { Db, Queryable } from "../pool.ts";
 import { addDeltas, readProgress, type Delta } from "../progress.ts";
 import { KEEP } from "../retention.ts";
 import { MOST_SUBJECTS, type Found, type RowCheck } from "./check.ts";
@@ -86,7 +86,8 @@ const missingChildren: RowCheck = {
                   where b.operation_id = op.id) as subs
            from recent op) as counted
         where (items <> total or subs <> batches)
-          and not (items = 0 and subs = 0 and state in ('accepted', 'running'))
+          and not (items = 0 and subs = 0 and not exists (select from holdfast.outcomes o
+                     where o.operation_id = counted.id))
         order by id limit ${MOST_SUBJECTS}`,
     );
     return rows.map((row) =>
@@ -223,7 +224,9 @@ const outcomeWithoutItem: RowCheck = {
                 where i.operation_id = o.operation_id and i.no = o.item_no)`,
       [operationId],
     );
-    return rowCount ? `deleted ${count(rowCount, "outcome")}` : undefined;
+    if (!rowCount) return undefined;
+    await mendProgress(db, operationId!); // they were counted
+    return `deleted ${count(rowCount, "outcome")}`;
   },
 };
 
@@ -260,7 +263,7 @@ const progressDrift: RowCheck = {
     const found: Found[] = [];
     for (const row of rows) {
       if (found.length === MOST_SUBJECTS) break;
-      const drift = await driftOf({ db }, row);
+      const drift = await driftOf(db, row);
       if (drift.length === 0) continue;
       const shown = drift.map(({ outcome, n }) => `${outcome} ${n > 0 ? "+" : ""}${n}`).join(", ");
       found.push(
@@ -269,23 +272,23 @@ const progressDrift: RowCheck = {
     }
     return found;
   },
-  repair: ({ db }, { operationId }) =>
-    db.transaction(async (tx) => {
-      await ownOperation(tx, operationId!);
-      const row = await lockOperation(tx, operationId!);
-      if (!row || row.state === "accepted" || row.state === "running") return undefined;
-      const drift = await driftOf({ db: tx }, row);
-      if (drift.length === 0) return undefined;
-      await addDeltas(tx, row.id, `doctor/drift/${row.generation}/${Date.now()}`, drift);
-      return "added the difference";
-    }),
+  repair: ({ db }, { operationId }) => mendProgress(db, operationId!),
 };
 
+async function mendProgress(db: Db, id: string): Promise<string | undefined> {
+  return db.transaction(async (tx) => {
+    await ownOperation(tx, id);
+    const row = await lockOperation(tx, id);
+    if (!row || row.state === "accepted" || row.state === "running") return undefined;
+    const drift = await driftOf(tx, row);
+    if (drift.length === 0) return undefined;
+    await addDeltas(tx, id, `doctor/drift/${row.generation}/${Date.now()}`, drift);
+    return "added the difference";
+  });
+}
+
 /** What has to be added to progress to make it the ledger, for the stage that settles items. */
-async function driftOf(
-  { db }: Parameters<RowCheck["find"]>[0],
-  row: OperationSubject,
-): Promise<Delta[]> {
+async function driftOf(db: Queryable, row: OperationSubject): Promise<Delta[]> {
   const counts = await countOutcomes(db, row.id);
   const progress = (await readProgress(db, [row.id])).get(row.id) ?? [];
   const shown = new Map(

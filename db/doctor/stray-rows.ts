@@ -1,15 +1,12 @@
 import { BY_OPERATION, makePartitions } from "../partitions.ts";
-import type { Db, Queryable, Tx } from "../pool.ts";
+import type { Queryable } from "../pool.ts";
 import { KEEP } from "../retention.ts";
 
-/**
- * Rows in default partitions. A week whose rows are there can get no partition of its own any more, so
- * they are moved: the defaults are taken off, the weeks made, and the rows put back in.
- */
+/** Rows in default partitions, where retention does not find them. */
 
 export const PARTITIONED = [...BY_OPERATION, "logs"] as const;
 
-/** More than this is moved by a person, in a quiet hour: the tables are locked meanwhile. */
+/** More than this is moved by a person, in a quiet hour: writers wait meanwhile. */
 export const MOST_MOVED = 200_000;
 const DAY_MS = 86_400_000;
 
@@ -26,48 +23,21 @@ export async function countStrayRows(db: Queryable): Promise<{ table: string; n:
   return rows;
 }
 
-/** Answers how many rows were put back, wherever they went. */
-export async function moveStrayRows(db: Db): Promise<number> {
-  return db.transaction(
-    async (tx) => {
-      await tx.query("set local lock_timeout = '5s'");
-      await detachDefaults(tx);
-      await makePartitions(tx);
-      for (const day of await strayDays(tx)) await makePartitions(tx, day);
-      let moved = 0;
-      for (const table of PARTITIONED) {
-        const { rowCount } = await tx.query(
-          `insert into holdfast.${table} overriding system value select * from holdfast.${table}_stray`,
-        );
-        moved += rowCount ?? 0;
-        await tx.query(`drop table holdfast.${table}_stray`);
-      }
-      return moved;
-    },
-    { statementTimeoutMs: 60_000 },
-  );
-}
-
-async function detachDefaults(tx: Tx): Promise<void> {
-  await tx.query(
-    PARTITIONED.map(
-      (table) =>
-        `alter table holdfast.${table} detach partition holdfast.${table}_default; ` +
-        `alter table holdfast.${table}_default rename to ${table}_stray`,
-    ).join("; "),
-  );
+/** Makes the partitions of stray rows, which moves them there. */
+export async function moveStrayRows(db: Queryable): Promise<void> {
+  for (const day of await strayDays(db)) await makePartitions(db, day);
 }
 
 const MS_OF_ID = "('x' || substr(replace(operation_id::text, '-', ''), 1, 12))::bit(48)::bigint";
 
-/** Days of rows to be put back; what is out of any sensible time stays in the default partition. */
-async function strayDays(tx: Tx): Promise<number[]> {
-  const days = [
-    ...BY_OPERATION.map((table) => `select ${MS_OF_ID} as ms from holdfast.${table}_stray`),
-    `select (extract(epoch from at) * 1000)::bigint from holdfast.logs_stray`,
+/** Days of stray rows. What is out of any sensible time gets no partition: it stays where it is. */
+async function strayDays(db: Queryable): Promise<number[]> {
+  const times = [
+    ...BY_OPERATION.map((table) => `select ${MS_OF_ID} as ms from holdfast.${table}_default`),
+    "select (extract(epoch from at) * 1000)::bigint from holdfast.logs_default",
   ];
-  const { rows } = await tx.query<{ day: number }>(
-    `select distinct (ms / ${DAY_MS})::int as day from (${days.join(" union all ")}) as at
+  const { rows } = await db.query<{ day: number }>(
+    `select distinct (ms / ${DAY_MS})::int as day from (${times.join(" union all ")}) as times
       where ms between $1 and $2 order by 1`,
     [Date.now() - (KEEP.operations + 30) * DAY_MS, Date.now() + 60 * DAY_MS],
   );

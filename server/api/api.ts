@@ -1,16 +1,22 @@
 import { auditRoutes } from "./audit.ts";
+import { bankRoutes } from "./banks.ts";
 import { brakeRoutes } from "./brakes.ts";
 import { doctorRoutes } from "./doctor.ts";
+import { documentRoutes } from "./documents.ts";
 import { keyRoutes } from "./keys.ts";
 import { operationRoutes } from "./operations.ts";
 import { retainRoutes } from "./retain.ts";
 import type { Api } from "./route.ts";
+import { webhookRoutes } from "./webhooks.ts";
 
 /** Every route under /v1, by noun. */
 export function apiRoutes(api: Api): void {
   retainRoutes(api);
   operationRoutes(api);
+  bankRoutes(api);
+  documentRoutes(api);
   brakeRoutes(api);
+  webhookRoutes(api);
   keyRoutes(api);
   auditRoutes(api);
   doctorRoutes(api);

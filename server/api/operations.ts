@@ -9,12 +9,12 @@ import {
   OUTCOMES,
   STATES,
 } from "../../contracts/operation.ts";
-import { hasBody, jsonObject, NDJSON_TYPE } from "../body.ts";
+import { jsonObjectIfAny, NDJSON_TYPE } from "../body.ts";
 import { parseInput } from "../../client/input.ts";
 import { AuditView, auditView } from "./audit.ts";
 import { EventView, eventView } from "./events.ts";
 import { answerLines, PAGE_OF_LINES, wantsLines } from "./lines.ts";
-import { cursor, limit, number, OfOperation, smallCursor, text } from "./parameters.ts";
+import { cursor, given, limit, number, OfOperation, smallCursor, text } from "./parameters.ts";
 import { answerProgress } from "./progress-stream.ts";
 import { listOf, pageOf, route, type Api } from "./route.ts";
 
@@ -121,7 +121,7 @@ function steering(api: Api): void {
       body: { required: false, content: { "application/json": { schema: Pause } } },
     },
     async ({ c, holdfast, params }) => {
-      const { reason } = hasBody(c) ? parseInput(Pause, await jsonObject(c)) : {};
+      const { reason } = parseInput(Pause, await jsonObjectIfAny(c));
       return holdfast.operation.pause(params.id, reason);
     },
   );
@@ -230,11 +230,4 @@ function parts(api: Api): void {
       items: (await holdfast.operation.audit(params.id)).map(auditView),
     }),
   );
-}
-
-/** Without what was not given. */
-function given<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(
-    Object.entries(values).filter(([, value]) => value !== undefined),
-  ) as never;
 }

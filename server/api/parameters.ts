@@ -28,9 +28,16 @@ export const text = (max: number) =>
     .string()
     .max(max)
     .refine(
-      (value) => unstorable(value) === undefined,
+      (value) => true,
       "contains characters Postgres cannot store",
     );
 
 /** Absent: the key's only tenant, or `default`. */
 export const tenant = Tenant.optional();
+
+/** Without what was not given. */
+export function given<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(
+    Object.entries(values).filter(([, value]) => value !== undefined),
+  ) as never;
+}

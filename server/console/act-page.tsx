@@ -102,8 +102,8 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
             {done === 1 ? "it is" : "they are"}: cancelling takes nothing back.
           </li>
           <li>
-            A {ACTIONS.retry} may run the cancelled items again for as long as their payload is kept
-            (30 days by default).
+            Whoever has the role {ACTIONS.retry} may run the cancelled items again for as long as
+            their payload is kept (30 days by default).
           </li>
         </ul>
       );
@@ -117,7 +117,7 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
             {number(view.generation + 1)}.
           </li>
           <li>All other items keep their outcome.</li>
-          <li>A {ACTIONS.cancel} may cancel it again at any time.</li>
+          <li>Whoever has the role {ACTIONS.cancel} may cancel it again at any time.</li>
         </ul>
       );
     case "pause":
@@ -127,7 +127,7 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
             <strong>{counted(open, "open item")}</strong> {open === 1 ? "waits" : "wait"}; pages in
             flight end first.
           </li>
-          <li>Nothing is lost. A {ACTIONS.pause} may resume it at any time.</li>
+          <li>Nothing is lost. Whoever has the role {ACTIONS.pause} may resume it at any time.</li>
         </ul>
       );
     case "resume":
@@ -151,7 +151,7 @@ function Sample({ part }: { part: Part<Page<ItemView>> }) {
             <p class="faint">{next ? `The first ${items.length} of them:` : "These are:"}</p>
             <ul class="sample">
               {items.map((item) => (
-                <li class="cut" title={item.key}>
+                <li title={item.key}>
                   {number(item.no)} <code>{item.key}</code>
                 </li>
               ))}

@@ -1,10 +1,10 @@
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { assertMay } from "../auth.ts";
 import { ActPage, sampleFor, type ActPageProps } from "./act-page.tsx";
 import { ACTS, type Act } from "./acts.ts";
 import { shortId } from "./format.ts";
 import type { Frame, Visit } from "./frame.tsx";
-import { assertMay } from "./guards.ts";
 
 export const formLimit = bodyLimit({ maxSize: 16 * 1024 });
 
@@ -49,6 +49,6 @@ async function done(
   if (act.typed && form["typed"]?.trim().toLowerCase() !== shortId(id)) {
     return asked(frame, visit, act, `Not done: type exactly ${shortId(id)} to confirm.`);
   }
-  await act.perform(frame.deps.holdfast.as(visit.caller), id, form["reason"]?.trim() ?? "");
+  await act.perform(frame.actingAs(visit.caller), id, form["reason"]?.trim() ?? "");
   return visit.c.redirect(`/operations/${id}?did=${act.name}`, 303);
 }

@@ -2,7 +2,9 @@ import { Hono } from "hono";
 import type { ConsoleDeps, ServerDeps } from "../deps.ts";
 import { actRoutes } from "./act-routes.tsx";
 import { assetRoutes } from "./assets.ts";
+import { bankBody, banksBody } from "./banks.tsx";
 import type { Body } from "./body.ts";
+import { documentBody } from "./document.tsx";
 import { Frame, renderSections, type Visit } from "./frame.tsx";
 import { liveStream } from "./live.ts";
 import { operationBody, operationPulse } from "./operation.tsx";
@@ -30,6 +32,17 @@ export function consoleRoutes(deps: ConsoleDeps & Pick<ServerDeps, "stopping">):
     ({ c, read }) => operationPulse(read, c.req.param("id")!),
   );
   app.route("/", actRoutes(frame));
+  for (const [path, load] of [
+    ["/banks", banksBody],
+    ["/banks/:bank", bankBody],
+    ["/banks/:bank/documents/:id", documentBody],
+  ] as const) {
+    app.get(
+      path,
+      frame.headers,
+      frame.visited(async (visit) => frame.show(visit, await load(visit))),
+    );
+  }
   return app;
 }
 

@@ -50,11 +50,7 @@ function Chart({ rows }: { rows: FinishedSlot[] }) {
           <Bar row={row} most={most} />
         ))}
       </svg>
-      <figcaption class="faint">
-        <span>60 min ago</span>
-        <span>{said}</span>
-        <span>now</span>
-      </figcaption>
+      <figcaption class="faint">{said}</figcaption>
     </figure>
   );
 }

@@ -4,9 +4,11 @@ import type { Child } from "hono/jsx";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { asking } from "../../client/context.ts";
 import { Unauthorized } from "../../contracts/errors.ts";
+import type { Holdfast } from "../../client/index.ts";
 import type { ConsoleDeps } from "../deps.ts";
+import { guardOpenDoor } from "../doors.ts";
 import type { Body } from "./body.ts";
-import { assertFormToken, assertOwnAddress, assertSameOrigin } from "./guards.ts";
+import { assertFormToken, assertSameOrigin } from "./guards.ts";
 import { Nav, navCounts, type Place } from "./nav.tsx";
 import { document, Trouble, type PageProps } from "./page.tsx";
 import { asRefusal, readingAs, type Reading } from "./reading.ts";
@@ -60,7 +62,7 @@ export class Frame {
         return handler({
           c,
           caller,
-          read: readingAs(this.deps, caller),
+          read: readingAs(this.deps, { actor: caller.name, tenants: caller.tenants }),
           url: new URL(c.req.url),
         });
       });
@@ -84,11 +86,16 @@ export class Frame {
     c.header("cache-control", "no-store");
     let caller: Caller | undefined;
     try {
-      assertOwnAddress(c, this.deps.settings.auth);
+      await guardOpenDoor(this.deps.settings.auth)(c, async () => undefined);
       return await handler((known) => (caller = known));
     } catch (error) {
       return this.#trouble(c, error, caller);
     }
+  }
+
+  /** The SDK as this caller: what they do stands in the audit under their name. */
+  actingAs({ name, tenants }: Caller): Holdfast {
+    return this.deps.holdfast.as({ actor: name, tenants });
   }
 
   /** A whole page of sections. */

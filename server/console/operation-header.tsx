@@ -37,6 +37,11 @@ export function Header(props: {
       )}
       <Why view={view} />
       <Facts view={view} settings={settings} />
+      <p class="jumps">
+        {["items", "children", "timeline", "logs", "events", "audit"].map((section) => (
+          <a href={`#${section}`}>{section}</a>
+        ))}
+      </p>
     </>
   );
 }

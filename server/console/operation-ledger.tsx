@@ -8,7 +8,7 @@ import {
 } from "../../contracts/operation.ts";
 import { absolute, number } from "./format.ts";
 import type { OperationQuery } from "./operation-query.ts";
-import { documentAddress } from "./document-address.ts";
+import { documentAddress } from "./bank-address.ts";
 import { Ago, Empty, NextPage, Progress, Shown, Table, withParams } from "./pieces.tsx";
 import type { Part } from "./reading.ts";
 import { StateBadge } from "./state-badge.tsx";
@@ -91,6 +91,7 @@ function ItemRows({ view, items }: { view: OperationView; items: ItemView[] }) {
   return (
     <Table
       label="items"
+      look="wide"
       head={
         <>
           <th class="num">No</th>
@@ -245,6 +246,7 @@ export function Logs(props: { part: Part<Page<LogLine>>; query: OperationQuery; 
               )}
               <Table
                 label="log lines"
+                look="wide"
                 head={
                   <>
                     <th>Time, UTC</th>

@@ -91,6 +91,7 @@ export function AuditTrail({ part }: { part: Part<AuditRow[]> }) {
           ) : (
             <Table
               label="audit"
+              look="wide"
               head={
                 <>
                   <th>When</th>

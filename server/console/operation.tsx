@@ -12,7 +12,7 @@ import { Stages } from "./operation-stages.tsx";
 import { Timeline } from "./operation-timeline.tsx";
 import { part, type Reading } from "./reading.ts";
 
-const ITEMS = 50;
+const ITEMS = 25;
 const CHILDREN = 20;
 const LOG_LINES = 100;
 const RATE_SECONDS = 60;
@@ -65,8 +65,8 @@ export async function operationBody(
       stages: <Stages view={view} rates={rates} />,
       items: <Items view={view} part={items} query={query} url={url} />,
       children: <Children view={view} part={children} url={url} />,
-      logs: <Logs part={logs} query={query} url={url} />,
       timeline: <Timeline view={view} audit={audit} />,
+      logs: <Logs part={logs} query={query} url={url} />,
       events: <Events events={events} deliveries={deliveries} />,
       audit: <AuditTrail part={audit} />,
     },

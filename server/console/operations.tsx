@@ -102,10 +102,7 @@ function Filter({ given, filtered }: { given: Record<string, string>; filtered: 
       <Choice
         name="state"
         given={given["state"]}
-        options={[
-          ["open", "open (accepted, running)"],
-          ...STATES.map((state): [string, string] => [state, state]),
-        ]}
+        options={[["open", "open"], ...STATES.map((state): [string, string] => [state, state])]}
       />
       <label>
         <span>tenant</span>
@@ -168,14 +165,15 @@ function Rows({ items }: { items: OperationView[] }) {
   return (
     <Table
       label="operations"
+      look="wide rows"
       head={
         <>
           <th>State</th>
           <th>Operation</th>
           <th>Tenant / scope</th>
           <th>Progress</th>
-          <th>Outcomes</th>
           <th>Accepted</th>
+          <th>Outcomes</th>
         </>
       }
     >
@@ -199,10 +197,14 @@ function Rows({ items }: { items: OperationView[] }) {
             <Progress done={view.stages[0]?.done ?? 0} total={view.total} />
           </td>
           <td>
-            <OutcomeCounts counts={view.stages[0]?.counts ?? {}} href={`/operations/${view.id}`} />
+            <Ago at={view.acceptedAt} />
           </td>
           <td>
-            <Ago at={view.acceptedAt} />
+            <OutcomeCounts
+              brief
+              counts={view.stages[0]?.counts ?? {}}
+              href={`/operations/${view.id}`}
+            />
           </td>
         </tr>
       ))}

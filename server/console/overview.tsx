@@ -9,7 +9,7 @@ import type { Body } from "./body.ts";
 import { counted, number } from "./format.ts";
 import { FinishedChart } from "./finished-chart.tsx";
 import { Ago, Copy, Empty, Shown, Table } from "./pieces.tsx";
-import { part, type Part, type Reading } from "./reading.ts";
+import { part, valueOr, type Part, type Reading } from "./reading.ts";
 
 const START_BOUND_SECONDS = 30;
 const SHOWN_WORKERS = 50;
@@ -36,7 +36,7 @@ export async function overviewBody({ db, tenants }: Reading): Promise<Body> {
       findings: (
         <>
           <h1>Overview</h1>
-          {overdue && <Overdue part={overdue} />}
+          {overdue && <Overdue part={overdue} online={valueOr(workers, []).length} />}
           {findings ? <Findings part={findings} /> : <Narrow tenants={tenants!} />}
         </>
       ),
@@ -57,7 +57,11 @@ function Narrow({ tenants }: { tenants: readonly string[] }) {
   );
 }
 
-function Overdue({ part }: { part: Part<{ n: number; tried: number; oldest: Date | null }> }) {
+function Overdue(props: {
+  part: Part<{ n: number; tried: number; oldest: Date | null }>;
+  online: number;
+}) {
+  const { part, online } = props;
   return (
     <Shown part={part}>
       {({ n, tried, oldest }) =>
@@ -69,7 +73,9 @@ function Overdue({ part }: { part: Part<{ n: number; tried: number; oldest: Date
             , the oldest due <Ago at={oldest} />.{" "}
             {tried > 0
               ? `The relay has tried ${number(tried)} of them: Temporal does not answer, or no worker takes them.`
-              : "No relay has tried: no worker process is running, or every place is taken."}{" "}
+              : online === 0
+                ? "No worker is online."
+                : "Workers are online and have not tried: every place is taken, or their relay hangs."}{" "}
             They are safe in Postgres and start by themselves.
           </p>
         )
@@ -94,6 +100,7 @@ function Findings({ part }: { part: Part<FindingRow[]> }) {
             <>
               <Table
                 label="findings"
+                look="wide"
                 head={
                   <>
                     <th>Finding</th>
@@ -221,6 +228,7 @@ function Brakes({
           return (
             <Table
               label="brakes"
+              look="wide"
               head={
                 <>
                   <th>Holds back</th>

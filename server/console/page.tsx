@@ -67,7 +67,7 @@ function Who({ caller }: { caller: Caller }) {
   return (
     <div class="who">
       <span>
-        {caller.actor} <span class="faint">{caller.role}</span>
+        {caller.name} <span class="faint">{caller.role}</span>
       </span>
       {caller.tenants && <span class="faint">tenants: {caller.tenants.join(", ")}</span>}
       {caller.signedIn ? (

@@ -71,10 +71,14 @@ export function Empty({ children, command }: { children: Child; command?: string
   );
 }
 
-/** A table that scrolls inside its own frame when the screen is narrower. */
-export function Table({ head, children, label }: { head: Child; children: Child; label: string }) {
+/**
+ * A table that scrolls inside its own frame when the screen is narrower. `wide` takes the whole
+ * width, `rows` becomes a list of blocks on a small screen.
+ */
+export function Table(props: { head: Child; children: Child; label: string; look?: string }) {
+  const { head, children, label, look = "" } = props;
   return (
-    <div class="scroll" tabindex={0} role="region" aria-label={label}>
+    <div class={`scroll ${look}`} tabindex={0} role="region" aria-label={label}>
       <table>
         <thead>
           <tr>{head}</tr>

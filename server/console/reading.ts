@@ -24,13 +24,12 @@ export function readingAs(
 
 // A transaction per statement, so that one that runs out of time takes no other part of the page along.
 function bounded(db: Db): Db {
+  const bound: Db["transaction"] = (work, how) =>
+    db.transaction(work, { ...how, readOnly: true, statementTimeoutMs: READ_TIMEOUT_MS });
   return {
     ...db,
-    query: (text, values) =>
-      db.transaction((tx) => tx.query(text, values), {
-        readOnly: true,
-        statementTimeoutMs: READ_TIMEOUT_MS,
-      }),
+    query: (text, values) => bound((tx) => tx.query(text, values)),
+    transaction: bound,
   };
 }
 

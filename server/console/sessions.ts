@@ -2,16 +2,12 @@ import { createHash, randomBytes } from "node:crypto";
 import type { Context } from "hono";
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import { LRUCache } from "lru-cache";
-import type { Role } from "../../contracts/roles.ts";
 import { findApiKey, hashKey } from "../../db/api-keys.ts";
+import { LOCAL, type Principal } from "../auth.ts";
 import type { ConsoleDeps } from "../deps.ts";
 
 /** Who looks at a page, and what their forms must carry. */
-export interface Caller {
-  actor: string;
-  role: Role;
-  /** Absent: every tenant. */
-  tenants?: readonly string[] | undefined;
+export interface Caller extends Principal {
   formToken: string;
   /** False for the `local` admin of a server without sign-in. */
   signedIn: boolean;
@@ -64,7 +60,7 @@ export class Sessions {
   /** Undefined: nobody is signed in. */
   async caller(c: Context): Promise<Caller | undefined> {
     if (this.#deps.settings.auth === "off") {
-      return { actor: "local", role: "admin", formToken: this.#localToken, signedIn: false };
+      return { ...LOCAL, formToken: this.#localToken, signedIn: false };
     }
     const id = getCookie(c, COOKIE);
     const session = id && this.#open.get(named(id));
@@ -75,7 +71,7 @@ export class Sessions {
       return undefined;
     }
     return {
-      actor: key.name,
+      name: key.name,
       role: key.role,
       ...(key.tenants ? { tenants: key.tenants } : {}),
       formToken: session.formToken,

@@ -1,0 +1,63 @@
+import type { Command } from "commander";
+import { plugins, settings } from "./connection.ts";
+import { examples } from "./declare.ts";
+import { Ended, EXIT } from "./failure.ts";
+import { interrupted } from "./interrupt.ts";
+import { note, say } from "./output.ts";
+
+export function register(program: Command): void {
+  const worker = program
+    .command("worker")
+    .description("run a worker with its relay and upkeep, until Ctrl-C; logs JSON lines")
+    .option("--check", "say whether a worker of this machine is alive, for health checks");
+  examples(
+    worker,
+    "holdfast worker",
+    "HOLDFAST_POOL=24 HOLDFAST_LOG=debug holdfast worker",
+    "holdfast worker --check",
+  ).action(({ check }) => (check ? checkAlive() : run()));
+}
+
+async function run(): Promise<void> {
+  // Heard from the first moment: a worker that waits for Temporal must stop as well.
+  const signal = interrupted();
+  const [at, config] = await Promise.all([settings(), plugins()]);
+  const { startTracing } = await import("../workers/tracing.ts");
+  const tracing = await startTracing("holdfast-worker");
+  const [{ pino }, { installRuntime, runWorker }] = await Promise.all([
+    import("pino"),
+    import("../workers/worker.ts"),
+  ]);
+  const log = pino({ name: "worker", level: at.HOLDFAST_LOG });
+  const metricsPort = at.HOLDFAST_METRICS_PORT;
+  installRuntime(log, metricsPort > 0 ? `${at.HOLDFAST_HOST}:${metricsPort}` : undefined);
+  try {
+    await runWorker({
+      databaseUrl: at.DATABASE_URL,
+      schema: at.HOLDFAST_SCHEMA,
+      poolSize: at.HOLDFAST_POOL,
+      temporalAddress: at.TEMPORAL_ADDRESS,
+      namespace: at.TEMPORAL_NAMESPACE,
+      maxRunning: at.HOLDFAST_MAX_RUNNING,
+      maxRunningPerScope: at.HOLDFAST_MAX_RUNNING_PER_SCOPE,
+      config,
+      log,
+      signal,
+    });
+    log.info("stopped");
+  } finally {
+    await tracing.stop();
+  }
+  // Signal handlers and the SDK's native threads would keep the process.
+  process.exit(EXIT.ok);
+}
+
+async function checkAlive(): Promise<void> {
+  const { DATABASE_URL, HOLDFAST_SCHEMA } = await settings();
+  const { onlineHere } = await import("../workers/online.ts");
+  const alive = await onlineHere({ url: DATABASE_URL, schema: HOLDFAST_SCHEMA });
+  for (const identity of alive) say(identity);
+  if (alive.length > 0) return;
+  note("no worker of this machine has been heard of in the last 30 s");
+  throw new Ended(EXIT.failed);
+}

@@ -1,0 +1,436 @@
+-- The schema after all migrations, from the catalogs. Written by "npx tsx db/dump.ts --write"; a
+-- test compares it with a database that was just migrated. Never run, never edited by hand.
+
+create sequence holdfast.item_seq as bigint;
+
+create table holdfast.api_keys (
+  id uuid not null,
+  name text not null,
+  hash bytea not null,
+  role text not null,
+  tenants text[],
+  created_by text not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  revoked_at timestamp with time zone,
+  constraint api_keys_pkey PRIMARY KEY (id),
+  constraint api_key_role_is_known CHECK ((role = ANY (ARRAY['viewer'::text, 'service'::text, 'operator'::text, 'admin'::text]))),
+  constraint api_key_tenants_is_absent_for_all CHECK (((tenants IS NULL) OR (cardinality(tenants) > 0))),
+  constraint api_keys_hash_key UNIQUE (hash)
+);
+
+create table holdfast.attempts (
+  operation_id uuid not null,
+  item_no integer not null,
+  generation integer not null,
+  attempts smallint default 0 not null,
+  crashes smallint default 0 not null,
+  due_at timestamp with time zone default clock_timestamp() not null,
+  last_error text,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint attempts_pkey PRIMARY KEY (operation_id, item_no, generation)
+);
+
+create table holdfast.audit (
+  id bigint generated always as identity not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  actor text not null,
+  action text not null,
+  tenant text not null,
+  subject text not null,
+  before jsonb,
+  after jsonb,
+  constraint audit_pkey PRIMARY KEY (id)
+);
+CREATE INDEX audit_by_subject ON holdfast.audit USING btree (subject, id);
+CREATE INDEX audit_by_time ON holdfast.audit USING btree (at);
+
+create table holdfast.banks (
+  id bigint generated always as identity not null,
+  tenant text not null,
+  name text not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  erased_at timestamp with time zone,
+  sweep_due_at timestamp with time zone default clock_timestamp() not null,
+  constraint banks_pkey PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX bank_name_is_unique_per_tenant ON holdfast.banks USING btree (tenant, name) WHERE (erased_at IS NULL);
+CREATE INDEX banks_to_sweep ON holdfast.banks USING btree (sweep_due_at) WHERE (erased_at IS NOT NULL);
+
+create table holdfast.brakes (
+  applies_to text not null,
+  name text not null,
+  reason text not null,
+  set_by text not null,
+  set_at timestamp with time zone default clock_timestamp() not null,
+  constraint brakes_pkey PRIMARY KEY (applies_to, name),
+  constraint brake_applies_to_something_known CHECK ((applies_to = ANY (ARRAY['all'::text, 'kind'::text, 'tenant'::text, 'scope'::text, 'queue'::text, 'target'::text])))
+);
+
+create table holdfast.chunks (
+  part_seq bigint not null,
+  no integer not null,
+  start_at integer not null,
+  end_at integer not null,
+  text text not null,
+  constraint chunks_pkey PRIMARY KEY (part_seq, no),
+  constraint chunk_is_not_empty CHECK ((end_at > start_at))
+);
+
+create table holdfast.deliveries (
+  event_id uuid not null,
+  webhook_id uuid not null,
+  tenant text not null,
+  state text default 'pending'::text not null,
+  attempts smallint default 0 not null,
+  forgiven smallint default 0 not null,
+  due_at timestamp with time zone default clock_timestamp() not null,
+  finished_at timestamp with time zone,
+  constraint deliveries_pkey PRIMARY KEY (event_id, webhook_id),
+  constraint deliveries_event_id_fkey FOREIGN KEY (event_id) REFERENCES holdfast.events(id) ON DELETE CASCADE,
+  constraint deliveries_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES holdfast.webhooks(id) ON DELETE CASCADE,
+  constraint delivery_state_is_known CHECK ((state = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text])))
+);
+CREATE INDEX deliveries_by_webhook ON holdfast.deliveries USING btree (webhook_id, event_id);
+CREATE INDEX deliveries_due ON holdfast.deliveries USING btree (due_at) WHERE (state = 'pending'::text);
+CREATE INDEX deliveries_due_by_webhook ON holdfast.deliveries USING btree (webhook_id, due_at) WHERE (state = 'pending'::text);
+
+create table holdfast.delivery_attempts (
+  event_id uuid not null,
+  webhook_id uuid not null,
+  attempt smallint not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  status integer,
+  duration_ms integer not null,
+  error text,
+  constraint delivery_attempts_pkey PRIMARY KEY (event_id, webhook_id, attempt),
+  constraint delivery_attempts_event_id_webhook_id_fkey FOREIGN KEY (event_id, webhook_id) REFERENCES holdfast.deliveries(event_id, webhook_id) ON DELETE CASCADE
+);
+
+create table holdfast.document_parts (
+  seq bigint not null,
+  bank_id bigint not null,
+  document_id text not null,
+  operation_id uuid not null,
+  item_no integer not null,
+  mode text not null,
+  digest bytea not null,
+  extractor text not null,
+  context text,
+  happened_at timestamp with time zone,
+  tags text[] default '{}'::text[] not null,
+  metadata jsonb default '{}'::jsonb not null,
+  size integer not null,
+  chunks integer not null,
+  facts integer not null,
+  written_at timestamp with time zone default clock_timestamp() not null,
+  constraint document_parts_pkey PRIMARY KEY (seq),
+  constraint part_mode_is_known CHECK ((mode = ANY (ARRAY['replace'::text, 'append'::text])))
+);
+CREATE INDEX parts_of_a_document ON holdfast.document_parts USING btree (bank_id, document_id, seq);
+
+create table holdfast.documents (
+  bank_id bigint not null,
+  document_id text not null,
+  head_seq bigint,
+  erased_seq bigint,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint documents_pkey PRIMARY KEY (bank_id, document_id)
+);
+
+create table holdfast.drains (
+  queue text not null,
+  lane smallint not null,
+  wake_at timestamp with time zone default clock_timestamp() not null,
+  seen_at timestamp with time zone,
+  constraint drains_pkey PRIMARY KEY (queue, lane)
+);
+
+create table holdfast.events (
+  id uuid not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  type text not null,
+  tenant text not null,
+  operation_id uuid,
+  body jsonb not null,
+  constraint events_pkey PRIMARY KEY (id)
+);
+CREATE INDEX events_by_operation ON holdfast.events USING btree (operation_id);
+CREATE INDEX events_by_time ON holdfast.events USING btree (at);
+
+create table holdfast.fact_entities (
+  part_seq bigint not null,
+  chunk_no integer not null,
+  ordinal smallint not null,
+  bank_id bigint not null,
+  entity text not null,
+  name text not null,
+  constraint fact_entities_pkey PRIMARY KEY (part_seq, chunk_no, ordinal, entity)
+);
+CREATE INDEX facts_about_an_entity ON holdfast.fact_entities USING btree (bank_id, entity);
+
+create table holdfast.facts (
+  part_seq bigint not null,
+  chunk_no integer not null,
+  ordinal smallint not null,
+  bank_id bigint not null,
+  start_at integer,
+  end_at integer,
+  occurred_start date,
+  occurred_end date,
+  text text not null,
+  constraint facts_pkey PRIMARY KEY (part_seq, chunk_no, ordinal)
+);
+CREATE INDEX facts_of_a_bank ON holdfast.facts USING btree (bank_id);
+
+create table holdfast.findings (
+  check_name text not null,
+  subject text not null,
+  message text not null,
+  repair text,
+  first_seen_at timestamp with time zone default clock_timestamp() not null,
+  last_seen_at timestamp with time zone default clock_timestamp() not null,
+  resolved_at timestamp with time zone,
+  constraint findings_pkey PRIMARY KEY (check_name, subject)
+);
+
+create table holdfast.flights (
+  operation_id uuid not null,
+  generation integer not null,
+  range_no integer not null,
+  items integer[] not null,
+  alone boolean not null,
+  worker text not null,
+  started_at timestamp with time zone default clock_timestamp() not null,
+  constraint flights_pkey PRIMARY KEY (operation_id, generation, range_no)
+);
+
+create table holdfast.items (
+  operation_id uuid not null,
+  no integer not null,
+  batch integer not null,
+  seq bigint default nextval('holdfast.item_seq'::regclass) not null,
+  size integer not null,
+  key text default ''::text not null,
+  constraint items_pkey PRIMARY KEY (operation_id, no)
+) partition by RANGE (operation_id);
+
+create table holdfast.logs (
+  at timestamp with time zone default clock_timestamp() not null,
+  seq bigint generated always as identity not null,
+  operation_id uuid not null,
+  level text not null,
+  message text not null,
+  fields jsonb,
+  constraint log_level_is_known CHECK ((level = ANY (ARRAY['debug'::text, 'info'::text, 'warn'::text, 'error'::text])))
+) partition by RANGE (at);
+CREATE INDEX logs_of_an_operation ON ONLY holdfast.logs USING btree (operation_id, seq);
+
+create table holdfast.marks (
+  seq bigint generated always as identity not null,
+  queue text not null,
+  scope text not null,
+  key text not null,
+  due_at timestamp with time zone default clock_timestamp() not null,
+  constraint marks_pkey PRIMARY KEY (seq)
+);
+CREATE INDEX marks_by_scope ON holdfast.marks USING btree (queue, scope, seq);
+CREATE INDEX marks_due ON holdfast.marks USING btree (queue, due_at);
+
+create table holdfast.observation_sources (
+  observation_id bigint not null,
+  part_seq bigint not null,
+  chunk_no integer not null,
+  ordinal smallint not null,
+  constraint observation_sources_pkey PRIMARY KEY (observation_id, part_seq, chunk_no, ordinal),
+  constraint observation_sources_observation_id_fkey FOREIGN KEY (observation_id) REFERENCES holdfast.observations(id) ON DELETE CASCADE
+);
+CREATE INDEX observations_built_on_a_fact ON holdfast.observation_sources USING btree (part_seq, chunk_no, ordinal);
+
+create table holdfast.observations (
+  id bigint generated always as identity not null,
+  bank_id bigint not null,
+  entity text not null,
+  name text not null,
+  text text not null,
+  consolidator text not null,
+  written_at timestamp with time zone default clock_timestamp() not null,
+  constraint observations_pkey PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX one_observation_per_entity ON holdfast.observations USING btree (bank_id, entity);
+
+create table holdfast.operations (
+  id uuid not null,
+  kind text not null,
+  tenant text not null,
+  scope text default ''::text not null,
+  key text,
+  digest bytea not null,
+  exclusive_on text,
+  state text default 'accepted'::text not null,
+  generation integer default 1 not null,
+  restarts smallint default 0 not null,
+  priority smallint default 3 not null,
+  total integer not null,
+  batches integer not null,
+  bytes bigint default 0 not null,
+  input jsonb default '{}'::jsonb not null,
+  result jsonb,
+  reason text,
+  trace text,
+  submitted_by text not null,
+  accepted_at timestamp with time zone default clock_timestamp() not null,
+  start_after timestamp with time zone,
+  due_at timestamp with time zone default clock_timestamp() not null,
+  start_attempts integer default 0 not null,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  wake_at timestamp with time zone,
+  cancel_requested_at timestamp with time zone,
+  cancel_requested_by text,
+  cancel_due_at timestamp with time zone,
+  paused_at timestamp with time zone,
+  paused_by text,
+  pause_reason text,
+  constraint operations_pkey PRIMARY KEY (id),
+  constraint input_is_small CHECK ((pg_column_size(input) < 16384)),
+  constraint operation_holds_items CHECK (((total >= 0) AND (batches >= 0))),
+  constraint operation_is_finished_exactly_when_terminal CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])))),
+  constraint operation_state_is_known CHECK ((state = ANY (ARRAY['accepted'::text, 'running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
+  constraint running_operation_was_started CHECK (((state <> 'running'::text) OR (started_at IS NOT NULL)))
+);
+CREATE UNIQUE INDEX only_one_open_operation_per_exclusive_thing ON holdfast.operations USING btree (tenant, kind, exclusive_on) WHERE ((exclusive_on IS NOT NULL) AND (state = ANY (ARRAY['accepted'::text, 'running'::text])));
+CREATE UNIQUE INDEX operation_key_is_unique_per_tenant_and_kind ON holdfast.operations USING btree (tenant, kind, key) WHERE (key IS NOT NULL);
+CREATE INDEX operations_by_kind ON holdfast.operations USING btree (kind, id);
+CREATE INDEX operations_by_scope ON holdfast.operations USING btree (tenant, scope, id);
+CREATE INDEX operations_by_state ON holdfast.operations USING btree (state, id);
+CREATE INDEX operations_due_to_start ON holdfast.operations USING btree (tenant COLLATE "C", scope COLLATE "C", due_at) WHERE (state = 'accepted'::text);
+CREATE INDEX operations_finished ON holdfast.operations USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+CREATE INDEX operations_open ON holdfast.operations USING btree (tenant, scope, kind) WHERE (state = ANY (ARRAY['accepted'::text, 'running'::text]));
+CREATE INDEX operations_to_cancel ON holdfast.operations USING btree (cancel_due_at) WHERE ((state = 'running'::text) AND (cancel_requested_at IS NOT NULL));
+CREATE INDEX operations_to_wake ON holdfast.operations USING btree (wake_at) WHERE ((state = 'running'::text) AND (wake_at IS NOT NULL));
+
+create table holdfast.outcomes (
+  operation_id uuid not null,
+  item_no integer not null,
+  generation integer not null,
+  outcome text not null,
+  reason text,
+  attempt smallint default 0 not null,
+  settled_by text default ''::text not null,
+  settled_at timestamp with time zone default clock_timestamp() not null,
+  constraint outcomes_pkey PRIMARY KEY (operation_id, item_no, generation),
+  constraint outcome_is_known CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'unchanged'::text, 'superseded'::text, 'blocked'::text, 'failed'::text, 'lost'::text, 'cancelled'::text])))
+) partition by RANGE (operation_id);
+
+create table holdfast.payloads (
+  operation_id uuid not null,
+  item_no integer not null,
+  part integer default 0 not null,
+  meta jsonb,
+  content text not null,
+  constraint payloads_pkey PRIMARY KEY (operation_id, item_no, part)
+) partition by RANGE (operation_id);
+
+create table holdfast.progress (
+  operation_id uuid not null,
+  stage text not null,
+  outcome text not null,
+  n bigint not null,
+  constraint progress_pkey PRIMARY KEY (operation_id, stage, outcome)
+);
+
+create table holdfast.progress_deltas (
+  operation_id uuid not null,
+  source text not null,
+  stage text not null,
+  outcome text not null,
+  n integer not null,
+  answer jsonb,
+  folded boolean default false not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint progress_deltas_pkey PRIMARY KEY (operation_id, source, stage, outcome)
+) partition by RANGE (operation_id);
+CREATE INDEX deltas_not_folded ON ONLY holdfast.progress_deltas USING btree (operation_id) WHERE (NOT folded);
+
+create table holdfast.quarantine (
+  queue text not null,
+  scope text not null,
+  key text not null,
+  reason text not null,
+  attempts integer default 1 not null,
+  held boolean default false not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint quarantine_pkey PRIMARY KEY (queue, scope, key)
+);
+
+create table holdfast.schema_migrations (
+  version integer not null,
+  name text not null,
+  checksum text not null,
+  breaking boolean not null,
+  applied_at timestamp with time zone default clock_timestamp() not null,
+  constraint schema_migrations_pkey PRIMARY KEY (version)
+);
+
+create table holdfast.staged_parts (
+  part_seq bigint not null,
+  operation_id uuid not null,
+  item_no integer not null,
+  bank_id bigint not null,
+  extractor text not null,
+  chunk_size integer not null,
+  "position" integer default 0 not null,
+  chunks integer default 0 not null,
+  facts integer default 0 not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint staged_parts_pkey PRIMARY KEY (part_seq)
+);
+CREATE INDEX staged_parts_of_a_bank ON holdfast.staged_parts USING btree (bank_id);
+CREATE INDEX staged_parts_of_an_operation ON holdfast.staged_parts USING btree (operation_id, item_no);
+
+create table holdfast.sub_batches (
+  operation_id uuid not null,
+  no integer not null,
+  first_item integer not null,
+  last_item integer not null,
+  size bigint not null,
+  constraint sub_batches_pkey PRIMARY KEY (operation_id, no),
+  constraint sub_batch_holds_items CHECK ((last_item >= first_item))
+) partition by RANGE (operation_id);
+
+create table holdfast.webhook_secrets (
+  webhook_id uuid not null,
+  secret text not null,
+  constraint webhook_secrets_pkey PRIMARY KEY (webhook_id),
+  constraint webhook_secrets_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES holdfast.webhooks(id) ON DELETE CASCADE
+);
+
+create table holdfast.webhooks (
+  id uuid not null,
+  tenant text not null,
+  url text not null,
+  events text[] not null,
+  created_by text not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  disabled_at timestamp with time zone,
+  disabled_reason text,
+  constraint webhooks_pkey PRIMARY KEY (id)
+);
+CREATE INDEX webhooks_by_tenant ON holdfast.webhooks USING btree (tenant) WHERE (disabled_at IS NULL);
+
+create table holdfast.workers (
+  id uuid not null,
+  identity text not null,
+  version text not null,
+  started_at timestamp with time zone default clock_timestamp() not null,
+  seen_at timestamp with time zone default clock_timestamp() not null,
+  constraint workers_pkey PRIMARY KEY (id)
+);
+
+create table holdfast.items_default partition of holdfast.items default;
+create table holdfast.logs_default partition of holdfast.logs default;
+create table holdfast.outcomes_default partition of holdfast.outcomes default;
+create table holdfast.payloads_default partition of holdfast.payloads default;
+create table holdfast.progress_deltas_default partition of holdfast.progress_deltas default;
+create table holdfast.sub_batches_default partition of holdfast.sub_batches default;

@@ -1,0 +1,84 @@
+import { DefaultLogger, Runtime, Worker, type WorkflowBundleOption } from "@temporalio/worker";
+import { WorkflowNotFoundError, type Client, type HistoryAndWorkflowId } from "@temporalio/client";
+import { InvalidInput } from "../contracts/errors.ts";
+
+/** Runs recorded histories through workflow code, without a server: would it still decide the same? */
+
+export interface Replayed {
+  workflowId: string;
+  runId: string;
+  ok: boolean;
+  /** Where the code and the history part; absent when the code cannot even begin. */
+  event?: number;
+  /** What differs, in one line. */
+  difference?: string;
+}
+
+export type WorkflowCode = { workflowBundle: WorkflowBundleOption } | { workflowsPath: string };
+
+/** Replays one history after the other and says of each how it went. */
+export async function* replayHistories(options: {
+  code: WorkflowCode;
+  histories: AsyncIterable<HistoryAndWorkflowId> | Iterable<HistoryAndWorkflowId>;
+}): AsyncGenerator<Replayed> {
+  const results = Worker.runReplayHistories(
+    { ...options.code, replayName: "holdfast-replay" },
+    options.histories,
+  );
+  for await (const { workflowId, runId, error } of results) {
+    yield { workflowId, runId, ok: error === undefined, ...(error && differenceOf(error)) };
+  }
+}
+
+/** For a process that only replays: without it the SDK prints a page for each divergence. */
+export function quietRuntime(): void {
+  Runtime.install({
+    logger: new DefaultLogger("ERROR", () => undefined),
+    telemetryOptions: { logging: { filter: "OFF", forward: {} } },
+  });
+}
+
+// The core tells what differs in one sentence within nested debug output.
+const SENTENCE = /Nondeterminism error: (.*?)(?:", source:|", stack_trace|"\)|$)/s;
+const EVENT = /HistoryEvent\(id: (\d+)|event_id:? ?(\d+)|\bevent (\d+)/i;
+
+function differenceOf({ message }: Error): Pick<Replayed, "event" | "difference"> {
+  const sentence = SENTENCE.exec(message)?.[1] ?? message;
+  const event = EVENT.exec(sentence)?.slice(1).find(Boolean);
+  return {
+    ...(event === undefined ? {} : { event: Number(event) }),
+    difference: sentence.replaceAll("\\", "").replaceAll(/\s+/g, " ").trim(),
+  };
+}
+
+/** @throws InvalidInput when Temporal knows no such workflow */
+export async function fetchHistory(
+  client: Client,
+  workflowId: string,
+): Promise<HistoryAndWorkflowId> {
+  try {
+    const history = await client.workflow.getHandle(workflowId).fetchHistory();
+    return { workflowId, history };
+  } catch (error) {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+    throw new InvalidInput([
+      {
+        path: workflowId,
+        message: `is neither a file nor a workflow in namespace ${client.options.namespace}`,
+      },
+    ]);
+  }
+}
+
+/** Histories of the workflows a visibility query finds, at most `limit`. */
+export async function* queryHistories(
+  client: Client,
+  query: string,
+  limit: number,
+): AsyncGenerator<HistoryAndWorkflowId> {
+  let n = 0;
+  for await (const found of client.workflow.list({ query }).intoHistories({ concurrency: 4 })) {
+    yield found;
+    if (++n === limit) return;
+  }
+}
