@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-// `unit` and `dev` start no shared servers, so running only them costs nothing;
+// `unit`, `dev` and `system` use no shared servers, so running only them costs nothing;
 // every other test finds one Postgres and one Temporal for the whole run.
 const unit = [
   "test/contracts/**/*.test.ts",
@@ -8,6 +8,8 @@ const unit = [
   "test/replay/**/*.test.ts",
 ];
 const dev = ["test/dev/**/*.test.ts"];
+// These kill servers and workers, so each file starts its own.
+const system = ["test/system/**/*.test.ts"];
 
 export default defineConfig({
   test: {
@@ -25,10 +27,14 @@ export default defineConfig({
       },
       {
         extends: true,
+        test: { name: "system", include: system, testTimeout: 90_000, hookTimeout: 90_000 },
+      },
+      {
+        extends: true,
         test: {
           name: "integration",
           include: ["test/**/*.test.ts"],
-          exclude: [...unit, ...dev],
+          exclude: [...unit, ...dev, ...system],
           globalSetup: "test/support/stack.ts",
           testTimeout: 30_000,
           hookTimeout: 30_000,

@@ -1,5 +1,4 @@
 import { WorkflowFailedError, WorkflowNotFoundError, type Client } from "@temporalio/client";
-import { rootCause } from "@temporalio/common";
 import { boundedCall } from "./bounded-call.ts";
 
 /** One workflow as the doctor sees it: by id, never from a list, which lags behind. */
@@ -42,7 +41,9 @@ export async function failureOf(client: Client, workflowId: string): Promise<str
     await boundedCall(client, ANSWER_MS, () => client.workflow.getHandle(workflowId).result());
     return "no failure";
   } catch (error) {
-    if (error instanceof WorkflowFailedError) return rootCause(error) ?? error.message;
-    return "its failure cannot be read";
+    if (!(error instanceof WorkflowFailedError)) return "its failure cannot be read";
+    let cause: Error = error;
+    while (cause.cause instanceof Error) cause = cause.cause;
+    return cause.message;
   }
 }

@@ -59,7 +59,8 @@ async function bar(): Promise<Show> {
       hideCursor: false,
       fps: 5,
       stopOnComplete: false,
-      linewrap: false,
+      // A terminal that was told not to wrap stays so when this process is killed.
+      linewrap: true,
       stream: process.stderr,
     },
     progress.Presets.legacy,

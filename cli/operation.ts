@@ -1,11 +1,12 @@
 import { Option, type Command } from "commander";
-import type { LogLine, Outcome } from "../contracts/operation.ts";
+import type { Holdfast } from "../client/index.ts";
+import type { LogLine, OperationView, Outcome } from "../contracts/operation.ts";
 import { withHoldfast } from "./connection.ts";
 import { examples, JSON_FLAG, TENANT_FLAG, wholeNumber } from "./declare.ts";
 import { followLogs, printLogs } from "./operation-logs.ts";
 import { AUDIT, BATCHES, EVENTS, ITEMS, OPERATIONS, printOperation } from "./operation-print.ts";
 import { exitWith, follow } from "./operation-watch.ts";
-import { printJson, printPage, say } from "./output.ts";
+import { printJson, printPage, say, text } from "./output.ts";
 import { viewAudit, viewEvent } from "./row-views.ts";
 
 const KINDS = ["retain", "plan", "review", "reindex", "job", "count", "clear"] as const;
@@ -60,9 +61,12 @@ function reads(operation: Command): void {
     .description("one operation: state, progress, reason")
     .option(...JSON_FLAG);
   examples(show, "holdfast operation show 01990f3e-...").action(async (id: string, { json }) => {
-    const view = await withHoldfast((holdfast) => holdfast.operation.get(id));
-    if (json) printJson(view);
-    else printOperation(view);
+    await withHoldfast(async (holdfast) => {
+      const view = await holdfast.operation.get(id);
+      if (json) return printJson(view);
+      printOperation(view);
+      if (view.shown === "paused") await printHolders(holdfast, view);
+    });
   });
 
   const items = operation
@@ -133,6 +137,16 @@ function reads(operation: Command): void {
     if (!json) printOperation(end);
     exitWith(end);
   });
+}
+
+/** Who braked what, and why, as far as this operation is concerned. */
+async function printHolders(holdfast: Holdfast, view: OperationView): Promise<void> {
+  const { holds } = await import("../client/operation-view.ts");
+  const brakes = await holdfast.brake.list();
+  for (const brake of brakes.filter((one) => holds(one, view))) {
+    const what = `${brake.applies_to} ${brake.name}`.trim();
+    say(text(`held by the brake on ${what}, set by ${brake.set_by}: ${brake.reason}`));
+  }
 }
 
 function steering(operation: Command): void {

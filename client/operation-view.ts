@@ -89,7 +89,11 @@ function stagesOf(row: OperationRow, deltas: readonly Delta[]): StageProgress[] 
   return [...stages.values()];
 }
 
-function holds(brake: BrakeRow, row: OperationRow): boolean {
+/** True when a brake holds an operation back: `isBraked` of db/brakes.ts, for a row at hand. */
+export function holds(
+  brake: BrakeRow,
+  row: Pick<OperationRow, "kind" | "tenant" | "scope">,
+): boolean {
   switch (brake.applies_to) {
     case "all":
       return true;

@@ -11,6 +11,11 @@ export interface Settlement {
   attempt: number;
 }
 
+/** A reason is what some plug-in or driver said: anything, at any length. */
+function storedReason(reason: string): string {
+  return reason.replaceAll("\0", "").slice(0, MAX_REASON);
+}
+
 const MAX_REASON = 2_000;
 
 /**
@@ -38,7 +43,9 @@ export async function settleItems(
       operation.generation,
       settlements.map((settlement) => settlement.itemNo),
       settlements.map((settlement) => settlement.outcome),
-      settlements.map((settlement) => settlement.reason?.slice(0, MAX_REASON) ?? null),
+      settlements.map((settlement) =>
+        settlement.reason === undefined ? null : storedReason(settlement.reason),
+      ),
       settlements.map((settlement) => settlement.attempt),
       by,
     ],
@@ -61,7 +68,7 @@ export async function settleOpenItems(
        from holdfast.items i
       where i.operation_id = $1 and ${isOpen("i", "$2")}
      on conflict do nothing`,
-    [operation.id, operation.generation, outcome, reason.slice(0, MAX_REASON), by],
+    [operation.id, operation.generation, outcome, storedReason(reason), by],
   );
   return rowCount ?? 0;
 }

@@ -27,6 +27,8 @@ export async function addDeltas(
     `insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, answer)
      select $1, $2, d.stage, d.outcome, d.n, $6
        from unnest($3::text[], $4::text[], $5::int[]) as d(stage, outcome, n)
+      where not exists (select from holdfast.progress_deltas
+                         where operation_id = $1 and source = $2)
      on conflict do nothing`,
     [
       operationId,

@@ -41,6 +41,10 @@ export interface Turn {
 
 export const FIRST_TURN: Turn = { tenant: "", scope: "" };
 
+/** SQL that is true for a row `op` that may be started now. */
+const isStartable = (op: string) => `(${op}.state = 'accepted' and ${op}.due_at <= clock_timestamp()
+  and ${op}.paused_at is null and not ${isBraked(op)})`;
+
 /** Scopes looked at for one claim, and candidates of each. */
 const SCOPES = 200;
 const CANDIDATES = 50;
@@ -48,7 +52,8 @@ const CANDIDATES = 50;
 /**
  * One statement for all three verbs. Starts go round-robin over scopes, beginning after `turn`, one
  * of each scope before a second of any; in a scope by priority, then oldest first. A scope at its
- * cap, or with a million rows waiting, does not hold up the others: each is probed by index.
+ * cap, or with a million rows waiting, does not hold up the others: each is probed by index. A row
+ * that was told and has not begun takes a place until its back-off is over; a paused one takes none.
  */
 export async function claimForRelay(
   db: Queryable,
@@ -57,21 +62,27 @@ export async function claimForRelay(
 ): Promise<Claimed[]> {
   const { rows } = await db.query<Claimed>(
     `with recursive scopes as (
-       (select tenant, scope, 1 as n from holdfast.operations
-         where state = 'accepted' and (tenant collate "C", scope collate "C") > ($4, $5)
+       (select tenant, scope, 1 as n from holdfast.operations o
+         where ${isStartable("o")} and (tenant collate "C", scope collate "C") > ($4, $5)
          order by tenant collate "C", scope collate "C" limit 1)
        union all
        select following.tenant, following.scope, s.n + 1
          from scopes s
         cross join lateral (
-          select tenant, scope from holdfast.operations
-           where state = 'accepted'
+          select tenant, scope from holdfast.operations o
+           where ${isStartable("o")}
              and (tenant collate "C", scope collate "C") > (s.tenant, s.scope)
            order by tenant collate "C", scope collate "C" limit 1) following
         where s.n < ${SCOPES}
      ), running as (
-       select tenant, scope, count(*) as n from holdfast.operations
-        where state = 'running' group by 1, 2
+       select tenant, scope, count(*) as n
+         from (select tenant, scope from holdfast.operations
+                where state = 'running' and paused_at is null
+                union all
+               select tenant, scope from holdfast.operations
+                where state = 'accepted' and start_attempts > 0
+                  and due_at > clock_timestamp()) as taken
+        group by 1, 2
      ), startable as (
        select s.tenant, s.scope, op.id,
               row_number() over (partition by s.tenant, s.scope order by op.priority, op.id)
@@ -80,11 +91,9 @@ export async function claimForRelay(
          left join running r on r.tenant = s.tenant and r.scope = s.scope
         cross join lateral (
           select o.id, o.priority from holdfast.operations o
-           where o.state = 'accepted'
+           where ${isStartable("o")}
              and o.tenant collate "C" = s.tenant and o.scope collate "C" = s.scope
-             and o.due_at <= clock_timestamp()
-             and o.paused_at is null and not ${isBraked("o")}
-           order by o.due_at limit ${CANDIDATES}) op
+           order by o.priority, o.id limit ${CANDIDATES}) op
      ), to_start as (
        select id from startable where place <= $3
         order by place, tenant, scope

@@ -74,7 +74,7 @@ export const RETENTION: readonly RetentionLine[] = [
     keeps: `${KEEP.findings} days after they were resolved`,
     sweep: olderThan("findings", "resolved_at", KEEP.findings),
   },
-  { table: "banks", keeps: "until erased" },
+  { table: "banks", keeps: "until a day after they are erased" },
   { table: "documents", keeps: "until erased" },
   { table: "document_parts", keeps: "until replaced or erased" },
   { table: "chunks", keeps: "with its part" },

@@ -304,11 +304,12 @@ CREATE UNIQUE INDEX operation_key_is_unique_per_tenant_and_kind ON holdfast.oper
 CREATE INDEX operations_by_kind ON holdfast.operations USING btree (kind, id);
 CREATE INDEX operations_by_scope ON holdfast.operations USING btree (tenant, scope, id);
 CREATE INDEX operations_by_state ON holdfast.operations USING btree (state, id);
-CREATE INDEX operations_due_to_start ON holdfast.operations USING btree (tenant COLLATE "C", scope COLLATE "C", due_at) WHERE (state = 'accepted'::text);
 CREATE INDEX operations_finished ON holdfast.operations USING btree (finished_at) WHERE (finished_at IS NOT NULL);
 CREATE INDEX operations_open ON holdfast.operations USING btree (tenant, scope, kind) WHERE (state = ANY (ARRAY['accepted'::text, 'running'::text]));
 CREATE INDEX operations_to_cancel ON holdfast.operations USING btree (cancel_due_at) WHERE ((state = 'running'::text) AND (cancel_requested_at IS NOT NULL));
+CREATE INDEX operations_to_start ON holdfast.operations USING btree (tenant COLLATE "C", scope COLLATE "C", priority, id) WHERE (state = 'accepted'::text);
 CREATE INDEX operations_to_wake ON holdfast.operations USING btree (wake_at) WHERE ((state = 'running'::text) AND (wake_at IS NOT NULL));
+CREATE INDEX operations_told_to_start ON holdfast.operations USING btree (due_at) WHERE ((state = 'accepted'::text) AND (start_attempts > 0));
 
 create table holdfast.outcomes (
   operation_id uuid not null,

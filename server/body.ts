@@ -4,7 +4,7 @@ import { HoldfastError, InvalidInput, TooLarge } from "../contracts/errors.ts";
 /** Bytes of one JSON body of documents; it is held in memory. NDJSON takes more. */
 export const DOCUMENTS_JSON_BYTES = 32 * 1024 * 1024;
 /** Bytes of any other JSON body. */
-export const JSON_BYTES = 64 * 1024;
+const JSON_BYTES = 64 * 1024;
 /** Bytes of one NDJSON upload as sent: the largest batch with every second character escaped. */
 export const NDJSON_BYTES = 512 * 1024 * 1024;
 

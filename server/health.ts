@@ -4,7 +4,7 @@ import { assertReachable, type Db } from "../db/pool.ts";
 import { route, type Api } from "./api/route.ts";
 import type { ServerDeps } from "./deps.ts";
 import type { Metrics } from "./metrics.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "../version.ts";
 
 const Check = z.enum(["ok", "failing", "unknown"]);
 const Readiness = z

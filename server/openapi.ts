@@ -1,5 +1,5 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { VERSION } from "./version.ts";
+import { VERSION } from "../version.ts";
 
 /** The description of every route, made of the same schemas that judge what comes in. */
 export function openApiRoute(app: OpenAPIHono): void {

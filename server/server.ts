@@ -23,7 +23,14 @@ export function createServer(deps: ServerDeps): OpenAPIHono {
   app.use(requestId());
   app.use(observed(log, metrics));
   // Whether browsers must use https is for whoever terminates TLS to say.
-  app.use(secureHeaders({ strictTransportSecurity: false }));
+  // Browsers leave the origin out of forms on pages with a stricter referrer policy.
+  app.use(
+    secureHeaders({
+      strictTransportSecurity: false,
+      referrerPolicy: "same-origin",
+      xFrameOptions: "DENY",
+    }),
+  );
   app.use("/v1/*", guardOpenDoor(settings.auth));
   app.use("/v1/*", async (c, next) => {
     await next();

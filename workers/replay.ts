@@ -1,5 +1,5 @@
 import { DefaultLogger, Runtime, Worker, type WorkflowBundleOption } from "@temporalio/worker";
-import { WorkflowNotFoundError, type Client, type HistoryAndWorkflowId } from "@temporalio/client";
+import { isGrpcServiceError, type Client, type HistoryAndWorkflowId } from "@temporalio/client";
 import { InvalidInput } from "../contracts/errors.ts";
 
 /** Runs recorded histories through workflow code, without a server: would it still decide the same? */
@@ -60,7 +60,7 @@ export async function fetchHistory(
     const history = await client.workflow.getHandle(workflowId).fetchHistory();
     return { workflowId, history };
   } catch (error) {
-    if (!(error instanceof WorkflowNotFoundError)) throw error;
+    if (grpcCode(error) !== NOT_FOUND) throw error;
     throw new InvalidInput([
       {
         path: workflowId,
@@ -70,15 +70,32 @@ export async function fetchHistory(
   }
 }
 
-/** Histories of the workflows a visibility query finds, at most `limit`. */
+/**
+ * Histories of the workflows a visibility query finds, at most `limit`.
+ * @throws InvalidInput when Temporal cannot read the query
+ */
 export async function* queryHistories(
   client: Client,
   query: string,
   limit: number,
 ): AsyncGenerator<HistoryAndWorkflowId> {
   let n = 0;
-  for await (const found of client.workflow.list({ query }).intoHistories({ concurrency: 4 })) {
-    yield found;
-    if (++n === limit) return;
+  try {
+    for await (const found of client.workflow.list({ query }).intoHistories({ concurrency: 4 })) {
+      yield found;
+      if (++n === limit) return;
+    }
+  } catch (error) {
+    const cause = error instanceof Error && error.cause ? error.cause : error;
+    if (grpcCode(cause) !== INVALID_ARGUMENT) throw error;
+    const message = `Temporal refuses it: ${(cause as Error).message}`;
+    throw new InvalidInput([{ path: "--query", message }]);
   }
+}
+
+const INVALID_ARGUMENT = 3;
+const NOT_FOUND = 5;
+
+function grpcCode(error: unknown): number | undefined {
+  return isGrpcServiceError(error) ? error.code : undefined;
 }

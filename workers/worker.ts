@@ -17,7 +17,7 @@ import { activityTracing } from "./activity-tracing.ts";
 import { ensureDoctorSchedule } from "./doctor-schedule.ts";
 import { startRelay } from "./relay.ts";
 import { startUpkeep } from "./upkeep.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "../version.ts";
 
 export interface WorkerOptions {
   databaseUrl: string;

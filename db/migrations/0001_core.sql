@@ -50,8 +50,11 @@ create unique index operation_key_is_unique_per_tenant_and_kind
 create unique index only_one_open_operation_per_exclusive_thing
   on holdfast.operations (tenant, kind, exclusive_on)
   where exclusive_on is not null and state in ('accepted', 'running');
-create index operations_due_to_start
-  on holdfast.operations (tenant collate "C", scope collate "C", due_at) where state = 'accepted';
+create index operations_to_start
+  on holdfast.operations (tenant collate "C", scope collate "C", priority, id)
+  where state = 'accepted';
+create index operations_told_to_start on holdfast.operations (due_at)
+  where state = 'accepted' and start_attempts > 0;
 create index operations_to_wake on holdfast.operations (wake_at)
   where state = 'running' and wake_at is not null;
 create index operations_to_cancel on holdfast.operations (cancel_due_at)

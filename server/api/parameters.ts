@@ -28,7 +28,7 @@ export const text = (max: number) =>
     .string()
     .max(max)
     .refine(
-      (value) => true,
+      (value) => unstorable(value) === undefined,
       "contains characters Postgres cannot store",
     );
 

@@ -40,7 +40,7 @@ export function consoleRoutes(deps: ConsoleDeps & Pick<ServerDeps, "stopping">):
     app.get(
       path,
       frame.headers,
-      frame.visited(async (visit) => frame.show(visit, await load(visit))),
+      frame.visited(async (visit) => frame.show(visit, load(visit))),
     );
   }
   return app;
@@ -62,15 +62,12 @@ function livePage(
     frame.headers,
     frame.visited(async (visited) => {
       const visit = { ...visited, url: pageAddress(visited.url) };
-      return liveStream(
-        visit.c,
-        {
-          load: () => load(visit),
-          pulse: pulse && (() => pulse(visit)),
-          render: (body) => renderSections(visit.read, body),
-        },
+      return liveStream(visit.c, {
+        read: () => renderSections(visit.read, load(visit)),
+        pulse: pulse && (() => pulse(visit)),
         stopping,
-      );
+        log: frame.deps.log,
+      });
     }),
   );
   app.get(
@@ -79,7 +76,7 @@ function livePage(
     frame.visited(async (visit) => {
       const { pathname, search } = visit.url;
       const live = `${pathname.replace(/\/$/, "")}/live${search}`;
-      return frame.show(visit, await load(visit), live);
+      return frame.show(visit, load(visit), live);
     }),
   );
 }

@@ -99,12 +99,13 @@ export class Frame {
   }
 
   /** A whole page of sections. */
-  async show(visit: Visit, body: Body, live?: string): Promise<Response> {
+  async show(visit: Visit, load: Promise<Body>, live?: string): Promise<Response> {
+    const [body, counts] = await Promise.all([load, navCounts(visit.read)]);
     return this.html(visit.c, body.status ?? 200, {
       title: body.title,
       at: body.at,
       caller: visit.caller,
-      counts: await navCounts(visit.read),
+      counts,
       live: body.ended ? undefined : live,
       children: Object.entries(body.sections).map(([id, content]) => (
         <section id={id}>{content}</section>
@@ -173,12 +174,18 @@ export async function readForm(c: Context): Promise<Record<string, string>> {
 }
 
 /** The sections of a page as its stream sends them. */
-export async function renderSections(read: Reading, body: Body): Promise<Record<string, string>> {
+export async function renderSections(
+  read: Reading,
+  load: Promise<Body>,
+): Promise<{ sections: Record<string, string>; ended: boolean }> {
+  const [body, counts] = await Promise.all([load, navCounts(read)]);
   const sections: Record<string, Child> = {
-    nav: <Nav at={body.at} counts={await navCounts(read)} />,
+    nav: <Nav at={body.at} counts={counts} />,
     ...body.sections,
   };
-  return Object.fromEntries(
-    Object.entries(sections).map(([id, content]) => [id, (<>{content}</>).toString()]),
-  );
+  const rendered = Object.entries(sections).map(([id, content]) => [
+    id,
+    (<>{content}</>).toString(),
+  ]);
+  return { sections: Object.fromEntries(rendered), ended: body.ended ?? false };
 }

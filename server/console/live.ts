@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
-import type { Body } from "./body.ts";
+import type { ConsoleDeps } from "../deps.ts";
 
 /** How often a stream looks, ms. */
 const LOOK_EVERY_MS = 2_000;
@@ -10,37 +10,49 @@ const READ_EVERY_MS = 10_000;
 /** How long a stream lives before the browser asks for a new one and is let in anew, ms. */
 const LASTS_MS = 120_000;
 const MAX_STREAMS = 100;
+/** How soon a browser asks for the next stream, ms. */
+const RETRY_MS = 2_000;
+
+interface Sections {
+  /** As they stand in the page, by the id of their element. */
+  sections: Record<string, string>;
+  /** Nothing here will change any more. */
+  ended: boolean;
+}
 
 export interface LivePage {
-  load(): Promise<Body>;
+  read(): Promise<Sections>;
   /** Something cheap that changes when the page does. */
   pulse?: (() => Promise<string>) | undefined;
-  /** A section as it stands in the page. */
-  render(body: Body): Promise<Record<string, string>>;
+  stopping?: AbortSignal | undefined;
+  log: Pick<ConsoleDeps["log"], "warn">;
 }
 
 let streams = 0;
 
-/** Sends the sections of a page whenever they change: event `sections`, or `tick` when none did. */
-export function liveStream(c: Context, page: LivePage, stopping?: AbortSignal): Response {
+/**
+ * Sends the sections of a page whenever they change: event `sections`, or `tick` when none did.
+ * What a page refuses, its stream refuses the same way.
+ */
+export async function liveStream(c: Context, page: LivePage): Promise<Response> {
   if (streams >= MAX_STREAMS) {
-    return c.text("too many live pages are open: this one stays as it is", 503, {
-      "retry-after": "30",
-    });
+    c.header("retry-after", "30");
+    return c.text("too many live pages are open: this one stays as it is", 503);
   }
+  const first = await page.read();
   const left = new AbortController();
-  const signal = stopping ? AbortSignal.any([left.signal, stopping]) : left.signal;
+  const signal = page.stopping ? AbortSignal.any([left.signal, page.stopping]) : left.signal;
   return streamSSE(c, async (stream) => {
     streams++;
     stream.onAbort(() => left.abort());
     try {
-      for await (const changed of changes(page, signal)) {
-        const event = changed === "end" || changed === "tick" ? changed : "sections";
-        await stream.writeSSE({ event, data: JSON.stringify(changed), retry: 2_000 });
+      for await (const change of changes(page, first, signal)) {
+        const event = typeof change === "string" ? change : "sections";
+        await stream.writeSSE({ event, data: JSON.stringify(change), retry: RETRY_MS });
       }
     } catch (error) {
       // The browser sees the stream end, says how old the page is, and asks again.
-      if (!signal.aborted) throw error;
+      if (!signal.aborted) page.log.warn({ err: error, path: c.req.path }, "a live page broke off");
     } finally {
       streams--;
     }
@@ -49,29 +61,28 @@ export function liveStream(c: Context, page: LivePage, stopping?: AbortSignal): 
 
 async function* changes(
   page: LivePage,
+  first: Sections,
   signal: AbortSignal,
 ): AsyncIterable<Record<string, string> | "tick" | "end"> {
   const began = Date.now();
   const sent = new Map<string, string>();
+  let now = first;
   let pulse: string | undefined;
-  let readAt = 0;
-  while (!signal.aborted && Date.now() - began < LASTS_MS) {
-    const before = pulse;
-    pulse = await page.pulse?.();
-    const fresh = Date.now() - readAt < READ_EVERY_MS;
-    if (pulse !== undefined && pulse === before && fresh) {
-      yield "tick";
-    } else {
-      readAt = Date.now();
-      const body = await page.load();
-      const changed = unseen(await page.render(body), sent);
-      yield Object.keys(changed).length > 0 ? changed : "tick";
-      if (body.ended) {
-        yield "end";
-        return;
-      }
+  let readAt = began;
+  for (;;) {
+    const changed = unseen(now.sections, sent);
+    yield Object.keys(changed).length > 0 ? changed : "tick";
+    if (now.ended) {
+      yield "end";
+      return;
     }
     await sleep(LOOK_EVERY_MS, undefined, { signal });
+    if (Date.now() - began > LASTS_MS) return;
+    const before = pulse;
+    pulse = await page.pulse?.();
+    if (pulse !== undefined && pulse === before && Date.now() - readAt < READ_EVERY_MS) continue;
+    readAt = Date.now();
+    now = await page.read();
   }
 }
 

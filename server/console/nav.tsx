@@ -2,7 +2,7 @@ import type { Child } from "hono/jsx";
 import { countFindings } from "../../db/findings.ts";
 import { countOperations } from "../../db/operations.ts";
 import { number } from "./format.ts";
-import { part, type Reading } from "./reading.ts";
+import { part, partOrFail, type Reading } from "./reading.ts";
 
 export type Place = "overview" | "operations" | "banks";
 
@@ -17,7 +17,7 @@ export interface NavCounts {
 /** What is open, what failed in 24 hours, what the doctor found. */
 export async function navCounts({ db, tenants }: Reading): Promise<NavCounts> {
   const [counts, findings] = await Promise.all([
-    part(() => countOperations(db, tenants)),
+    partOrFail(() => countOperations(db, tenants)),
     tenants === undefined ? part(() => countFindings(db)) : undefined,
   ]);
   const sum = (...states: string[]) =>

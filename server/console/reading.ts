@@ -56,6 +56,16 @@ function whyMissing(error: unknown): string {
   return `left out: ${error instanceof Error ? error.message : String(error)}`;
 }
 
+/** As `part`, for what every page needs: running out of time is a gap, anything else the page's end. */
+export async function partOrFail<T>(read: () => Promise<T>): Promise<Part<T>> {
+  try {
+    return { value: await asking(read) };
+  } catch (error) {
+    if (ranOutOfTime(error)) return { missing: whyMissing(error) };
+    throw error;
+  }
+}
+
 function ranOutOfTime(error: unknown): boolean {
   const code = (error as { code?: string }).code;
   if (code === "57014") return true;

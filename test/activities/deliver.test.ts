@@ -187,7 +187,9 @@ test("a slow endpoint is waited for, and holds up no other", async () => {
   // Those of the slow one are the oldest, and there are more of them than it has places.
   await happen(db, 50);
   const delivering = deliver();
-  await expect.poll(() => held.length).toBe(4);
+  const pending = async () => (await holdfast.webhook.get(fastHook.id)).pending;
+  await expect.poll(pending, { timeout: 5_000 }).toBe(0);
+  expect(held).toHaveLength(4);
   await happen(db, 10); // becomes due while the slow one is waited for
   await expect.poll(() => arrived, { timeout: 5_000 }).toBe(60);
   expect(slow.received).toHaveLength(4);

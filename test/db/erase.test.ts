@@ -3,10 +3,10 @@ import { prepareLarge } from "../../activities/retain-large.ts";
 import type { Holdfast } from "../../client/index.ts";
 import type { ExtractedFact, Extractor } from "../../contracts/plugins.ts";
 import { PAYLOAD_PART_SIZE } from "../../contracts/retain.ts";
-import { findBank } from "../../db/banks.ts";
+import { findBank, isBankLive } from "../../db/banks.ts";
 import { markBankErased, sweepBank, sweepErasedBanks } from "../../db/erase.ts";
 import { finishOperation } from "../../db/finish.ts";
-import { ownKnowledge } from "../../db/locks.ts";
+import { ownKnowledge, shareBank } from "../../db/locks.ts";
 import { addMarks } from "../../db/marks.ts";
 import { entitiesOvertaken, factsAbout, replaceObservations } from "../../db/observations.ts";
 import type { Db } from "../../db/pool.ts";
@@ -199,6 +199,20 @@ describe("a bank", () => {
     expect(await searchDatabase(db, WORD)).toEqual([]);
   });
 
+  test("that is erased stays as it is until those who write in it are done", async () => {
+    await submitted("diary", [item("a", "Berlin")]);
+    const bankId = (await findBank(db, "default", "diary"))!;
+    let erasing: Promise<unknown> | undefined;
+    await db.transaction(async (tx) => {
+      await shareBank(tx, bankId);
+      erasing = holdfast.bank.erase("diary");
+      await lockWaiters(1);
+      expect(await isBankLive(tx, bankId)).toBe(true);
+    });
+    await erasing;
+    expect(await isBankLive(db, bankId)).toBe(false);
+  });
+
   test("that was erased takes no commit that was prepared before", async () => {
     const id = await submitted("diary", [item("a", `${WORD} too late`)]);
     const page = await preparedByHand(db, id, telltale);
@@ -324,19 +338,21 @@ describe("a document", () => {
     expect((await holdfast.document.get("diary", "a")).text).toBe("Afterwards");
   });
 
-  test("that is erased waits for a commit in flight, whose part goes with it", async () => {
-    const id = await submitted("diary", [item("a", `${WORD} in flight`)]);
-    const page = await preparedByHand(db, id, telltale);
-    let erasing: Promise<unknown> | undefined;
-    await db.transaction(async (tx) => {
-      await page.commit(tx);
-      erasing = holdfast.document.erase("diary", "a");
-      await lockWaiters(1);
-    });
-    await erasing;
-    expect(await searchDatabase(db, WORD)).toEqual([]);
-    expect(await ledger(id)).toEqual(["a succeeded"]);
-  });
+  test.each(["is written", "fails for now"])(
+    "that is erased waits for a commit in flight that %s, and takes what it left",
+    async (how) => {
+      const id = await submitted("diary", [item("a", `${WORD} ${how}`)]);
+      const page = await preparedByHand(db, id, telltale);
+      let erasing: Promise<unknown> | undefined;
+      await db.transaction(async (tx) => {
+        await page.commit(tx);
+        erasing = holdfast.document.erase("diary", "a");
+        await lockWaiters(1);
+      });
+      await erasing;
+      expect(await searchDatabase(db, WORD)).toEqual([]);
+    },
+  );
 
   test.each(["is written", "fails"])(
     "that was erased is not brought back by a page that was prepared before and %s",

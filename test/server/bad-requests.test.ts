@@ -25,10 +25,10 @@ async function declaredRoutes(server: Serving): Promise<Declared[]> {
 }
 
 const AWKWARD = [
-  ...["", " ", "\0", "a\0b", "..", "%", "é/ü", "𝒳", "x".repeat(3_000)],
-  ...["-1", "0", "1", "1.5", "1e9", "2147483648", "999999999999999999", "9".repeat(30), "NaN"],
-  ...["true", "2026-13-01", "2026-01-01", "0000-01-01T00:00:00Z", "2026-01-01T00:00:00+23:59"],
-];
+  ["", " ", "\0", "a\0b", "..", "%", "é/ü", "𝒳", "x".repeat(3_000)],
+  ["-1", "0", "1", "1.5", "1e9", "2147483648", "999999999999999999", "9".repeat(30), "NaN"],
+  ["true", "2026-13-01", "2026-01-01", "0000-01-01T00:00:00Z", "2026-01-01T00:00:00+23:59"],
+].flat();
 
 /** Fails on a 5xx, and on a refusal that is no problem. */
 async function assertSane(server: Serving, answer: Response, where: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RETAIN_LIMITS } from "../../contracts/retain.ts";
 import { DOCUMENTS_JSON_BYTES } from "../../server/body.ts";
 import { problemOf, serving, type Asked, type Serving } from "./serving.ts";
@@ -137,232 +137,238 @@ test("10,000 items by NDJSON are one operation, and none of them is missing", as
   expect(items[6_999]!.key).toBe("d7000");
 });
 
-test.for<[string, Asked, string, number, string]>([
-  [
-    "an empty batch",
-    { json: { bank: "b", items: [] } },
-    "",
-    400,
-    "items: must hold at least one item",
-  ],
-  [
-    "no batch at all",
-    { json: {} },
-    "",
-    400,
-    "bank: Invalid input: expected string, received undefined",
-  ],
-  [
-    "blank content",
-    { json: { bank: "b", items: [{ content: "ok" }, { content: " \u00a0\n" }] } },
-    "",
-    400,
-    "items[1].content: must not be blank",
-  ],
-  [
-    "a wrong type",
-    { json: { bank: "b", items: [{ content: 7 }] } },
-    "",
-    400,
-    "items[0].content: Invalid input: expected string, received number",
-  ],
-  [
-    "an over-long id",
-    { json: { bank: "b", items: [{ content: "x", documentId: "é".repeat(501) }] } },
-    "",
-    400,
-    "items[0].documentId: must be at most 1000 bytes",
-  ],
-  [
-    "a NUL character",
-    { json: { bank: "b", items: [{ content: "a\0b" }] } },
-    "",
-    400,
-    "items[0].content: contains a NUL character (U+0000), which Postgres cannot store",
-  ],
-  [
-    "an unknown option",
-    { json: { bank: "b", options: { speed: 9 }, items: [{ content: "x" }] } },
-    "",
-    400,
-    "options: unknown field speed",
-  ],
-  [
-    "an unknown field",
-    { json: { bank: "b", itmes: [], items: [{ content: "x" }] } },
-    "",
-    400,
-    "input: unknown field itmes",
-  ],
-  [
-    "too many items",
-    { json: { bank: "b", items: Array.from({ length: 10_001 }, () => ({ content: "x" })) } },
-    "",
-    400,
-    "items: must hold at most 10000 items; split the batch",
-  ],
-  [
-    "a body that is no JSON",
-    { headers: { "content-type": "application/json" }, body: '{"bank": "b",' },
-    "",
-    400,
-    "body: is not JSON",
-  ],
-  ["a body that is no object", { json: [1] }, "", 400, "body: must be a JSON object"],
-  ["null for a body", { json: null }, "", 400, "body: must be a JSON object"],
-  [
-    "an empty body",
-    { headers: { "content-type": "application/json" }, body: "" },
-    "",
-    400,
-    "body: is empty: send JSON",
-  ],
-  [
-    "a body that is not UTF-8",
-    { headers: { "content-type": "application/json" }, body: Uint8Array.of(0x22, 0xff, 0x22) },
-    "",
-    400,
-    "body: is not UTF-8",
-  ],
-  [
-    "another media type",
-    { headers: { "content-type": "text/csv" }, body: "a,b" },
-    "",
-    415,
-    "content-type text/csv is not taken: send application/json or application/x-ndjson",
-  ],
-  [
-    "no media type",
-    { body: Uint8Array.of(1) },
-    "",
-    415,
-    "there is no content-type: send application/json or application/x-ndjson",
-  ],
-  [
-    "another character set",
-    { headers: { "content-type": "application/json; charset=latin1" }, body: "{}" },
-    "",
-    415,
-    "charset=latin1 is not taken: send UTF-8",
-  ],
-  [
-    "a packed body",
-    { headers: { "content-type": "application/json", "content-encoding": "gzip" }, body: "{}" },
-    "",
-    415,
-    "content-encoding gzip is not taken",
-  ],
-  [
-    "parameters beside JSON",
-    { json: { items: [{ content: "x" }] } },
-    "?bank=b",
-    400,
-    "query: bank: a JSON body carries this itself",
-  ],
-  [
-    "NDJSON that is wrong at a line",
-    { headers: NDJSON, body: '{"content":"a"}\n\n{"content":"b"\n' },
-    "?bank=b",
-    400,
-    "line 3: is not JSON",
-  ],
-  [
-    "an NDJSON item that is wrong",
-    { headers: NDJSON, body: '{"content":"a"}\n{"content":"b","mode":"add"}' },
-    "?bank=b",
-    400,
-    'line 2: mode: Invalid option: expected one of "replace"|"append"',
-  ],
-  [
-    "NDJSON without a line",
-    { headers: NDJSON, body: "\n \n" },
-    "?bank=b",
-    400,
-    "body: must hold at least one line",
-  ],
-  [
-    "NDJSON over 10,000 lines",
-    { headers: NDJSON, body: '{"content":"a"}\n'.repeat(10_001) },
-    "?bank=b",
-    413,
-    "line 10001: a batch holds at most 10000 items; split it",
-  ],
-  [
-    "NDJSON for no bank",
-    { headers: NDJSON, body: '{"content":"a"}' },
-    "",
-    400,
-    "bank: Invalid input: expected string, received undefined",
-  ],
-  [
-    "a parameter that is not known",
-    { headers: NDJSON, body: '{"content":"a"}' },
-    "?bnak=b",
-    400,
-    "query: unknown field bnak",
-  ],
-  [
-    "a parameter that is no number",
-    { headers: NDJSON, body: '{"content":"a"}' },
-    "?bank=b&priority=high",
-    400,
-    "query: priority: Invalid input: expected number, received NaN",
-  ],
-  [
-    "an option out of range",
-    { headers: NDJSON, body: '{"content":"a"}' },
-    "?bank=b&priority=9",
-    400,
-    "options.priority: Too big: expected number to be <=5",
-  ],
-  [
-    "an idempotency key that is none",
-    {
-      json: { bank: "b", items: [{ content: "x" }] },
-      headers: { "idempotency-key": "k".repeat(256) },
-    },
-    "",
-    400,
-    "key: must be 1 to 255 printable ASCII characters",
-  ],
-  [
-    "an offset no clock has",
-    {
-      json: {
-        bank: "b",
-        options: { startAfter: "2026-01-01T00:00:00+23:59" },
-        items: [{ content: "x" }],
+describe("bad input", () => {
+  // One server for all of them: each has to leave it as empty as it was.
+  let shared: ReturnType<typeof setup>;
+  beforeAll(async () => void (await (shared = setup())));
+  afterAll(async () => (await shared).server[Symbol.asyncDispose]());
+
+  test.for<[string, Asked, string, number, string]>([
+    [
+      "an empty batch",
+      { json: { bank: "b", items: [] } },
+      "",
+      400,
+      "items: must hold at least one item",
+    ],
+    [
+      "no batch at all",
+      { json: {} },
+      "",
+      400,
+      "bank: Invalid input: expected string, received undefined",
+    ],
+    [
+      "blank content",
+      { json: { bank: "b", items: [{ content: "ok" }, { content: " \u00a0\n" }] } },
+      "",
+      400,
+      "items[1].content: must not be blank",
+    ],
+    [
+      "a wrong type",
+      { json: { bank: "b", items: [{ content: 7 }] } },
+      "",
+      400,
+      "items[0].content: Invalid input: expected string, received number",
+    ],
+    [
+      "an over-long id",
+      { json: { bank: "b", items: [{ content: "x", documentId: "é".repeat(501) }] } },
+      "",
+      400,
+      "items[0].documentId: must be at most 1000 bytes",
+    ],
+    [
+      "a NUL character",
+      { json: { bank: "b", items: [{ content: "a\0b" }] } },
+      "",
+      400,
+      "items[0].content: contains a NUL character (U+0000), which Postgres cannot store",
+    ],
+    [
+      "an unknown option",
+      { json: { bank: "b", options: { speed: 9 }, items: [{ content: "x" }] } },
+      "",
+      400,
+      "options: unknown field speed",
+    ],
+    [
+      "an unknown field",
+      { json: { bank: "b", itmes: [], items: [{ content: "x" }] } },
+      "",
+      400,
+      "input: unknown field itmes",
+    ],
+    [
+      "too many items",
+      { json: { bank: "b", items: Array.from({ length: 10_001 }, () => ({ content: "x" })) } },
+      "",
+      400,
+      "items: must hold at most 10000 items; split the batch",
+    ],
+    [
+      "a body that is no JSON",
+      { headers: { "content-type": "application/json" }, body: '{"bank": "b",' },
+      "",
+      400,
+      "body: is not JSON",
+    ],
+    ["a body that is no object", { json: [1] }, "", 400, "body: must be a JSON object"],
+    ["null for a body", { json: null }, "", 400, "body: must be a JSON object"],
+    [
+      "an empty body",
+      { headers: { "content-type": "application/json" }, body: "" },
+      "",
+      400,
+      "body: is empty: send JSON",
+    ],
+    [
+      "a body that is not UTF-8",
+      { headers: { "content-type": "application/json" }, body: Uint8Array.of(0x22, 0xff, 0x22) },
+      "",
+      400,
+      "body: is not UTF-8",
+    ],
+    [
+      "another media type",
+      { headers: { "content-type": "text/csv" }, body: "a,b" },
+      "",
+      415,
+      "content-type text/csv is not taken: send application/json or application/x-ndjson",
+    ],
+    [
+      "no media type",
+      { body: Uint8Array.of(1) },
+      "",
+      415,
+      "there is no content-type: send application/json or application/x-ndjson",
+    ],
+    [
+      "another character set",
+      { headers: { "content-type": "application/json; charset=latin1" }, body: "{}" },
+      "",
+      415,
+      "charset=latin1 is not taken: send UTF-8",
+    ],
+    [
+      "a packed body",
+      { headers: { "content-type": "application/json", "content-encoding": "gzip" }, body: "{}" },
+      "",
+      415,
+      "content-encoding gzip is not taken",
+    ],
+    [
+      "parameters beside JSON",
+      { json: { items: [{ content: "x" }] } },
+      "?bank=b",
+      400,
+      "query: bank: a JSON body carries this itself",
+    ],
+    [
+      "NDJSON that is wrong at a line",
+      { headers: NDJSON, body: '{"content":"a"}\n\n{"content":"b"\n' },
+      "?bank=b",
+      400,
+      "line 3: is not JSON",
+    ],
+    [
+      "an NDJSON item that is wrong",
+      { headers: NDJSON, body: '{"content":"a"}\n{"content":"b","mode":"add"}' },
+      "?bank=b",
+      400,
+      'line 2: mode: Invalid option: expected one of "replace"|"append"',
+    ],
+    [
+      "NDJSON without a line",
+      { headers: NDJSON, body: "\n \n" },
+      "?bank=b",
+      400,
+      "body: must hold at least one line",
+    ],
+    [
+      "NDJSON over 10,000 lines",
+      { headers: NDJSON, body: '{"content":"a"}\n'.repeat(10_001) },
+      "?bank=b",
+      413,
+      "line 10001: a batch holds at most 10000 items; split it",
+    ],
+    [
+      "NDJSON for no bank",
+      { headers: NDJSON, body: '{"content":"a"}' },
+      "",
+      400,
+      "bank: Invalid input: expected string, received undefined",
+    ],
+    [
+      "a parameter that is not known",
+      { headers: NDJSON, body: '{"content":"a"}' },
+      "?bnak=b",
+      400,
+      "query: unknown field bnak",
+    ],
+    [
+      "a parameter that is no number",
+      { headers: NDJSON, body: '{"content":"a"}' },
+      "?bank=b&priority=high",
+      400,
+      "query: priority: Invalid input: expected number, received NaN",
+    ],
+    [
+      "an option out of range",
+      { headers: NDJSON, body: '{"content":"a"}' },
+      "?bank=b&priority=9",
+      400,
+      "options.priority: Too big: expected number to be <=5",
+    ],
+    [
+      "an idempotency key that is none",
+      {
+        json: { bank: "b", items: [{ content: "x" }] },
+        headers: { "idempotency-key": "k".repeat(256) },
       },
+      "",
+      400,
+      "key: must be 1 to 255 printable ASCII characters",
+    ],
+    [
+      "an offset no clock has",
+      {
+        json: {
+          bank: "b",
+          options: { startAfter: "2026-01-01T00:00:00+23:59" },
+          items: [{ content: "x" }],
+        },
+      },
+      "",
+      400,
+      "options.startAfter: ",
+    ],
+    [
+      "a year that never was",
+      { json: { bank: "b", items: [{ content: "x", timestamp: "0000-01-01" }] } },
+      "",
+      400,
+      "items[0].timestamp: ",
+    ],
+  ])(
+    "%s is refused with one clear sentence and leaves nothing",
+    async ([, asked, query, status, detail]) => {
+      const { server, submit } = await shared;
+      const answer = await submit(asked, query);
+      const problem = await problemOf(answer);
+      expect(answer.status).toBe(status);
+      expect(problem.detail.startsWith(detail), problem.detail).toBe(true);
+      expect(problem).toMatchObject({
+        status,
+        instance: "/v1/retain",
+        type: `urn:holdfast:problem:${problem.code}`,
+      });
+      expect(await rowsLeft(server)).toBe(0);
+      expect(server.errors).toEqual([]);
     },
-    "",
-    400,
-    "options.startAfter: ",
-  ],
-  [
-    "a year that never was",
-    { json: { bank: "b", items: [{ content: "x", timestamp: "0000-01-01" }] } },
-    "",
-    400,
-    "items[0].timestamp: ",
-  ],
-])(
-  "%s is refused with one clear sentence and leaves nothing",
-  async ([, asked, query, status, detail]) => {
-    const { server, submit } = await setup();
-    await using _ = server;
-    const answer = await submit(asked, query);
-    const problem = await problemOf(answer);
-    expect(answer.status).toBe(status);
-    expect(problem.detail.startsWith(detail), problem.detail).toBe(true);
-    expect(problem).toMatchObject({
-      status,
-      instance: "/v1/retain",
-      type: `urn:holdfast:problem:${problem.code}`,
-    });
-    expect(await rowsLeft(server)).toBe(0);
-    expect(server.errors).toEqual([]);
-  },
-);
+  );
+});
 
 test("a JSON body over the limit is refused before it is read, with the way to send it", async () => {
   const { server, submit } = await setup();

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 
-/** The version of this package, from the nearest package.json: one folder up in a checkout, two in a build. */
-export const VERSION = readVersion(["../package.json", "../../package.json"]);
+/** The version of this package, from the nearest package.json: beside this file in a checkout, one folder up in a build. */
+export const VERSION = readVersion(["./package.json", "../package.json"]);
 
 function readVersion(candidates: readonly string[]): string {
   for (const candidate of candidates) {

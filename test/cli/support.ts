@@ -1,0 +1,87 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, inject } from "vitest";
+import { testDatabase, type TestDatabase } from "../support/database.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+export interface Ran {
+  code: number | null;
+  out: string;
+  /** What was said on stderr, without the line end. */
+  err: string;
+  json<T = Record<string, unknown>>(): T;
+}
+
+export interface Cli {
+  /** A folder of its own, in which no stack runs. */
+  readonly folder: string;
+  readonly databaseUrl: string;
+  /** Runs the real command to its end. `null` takes a variable away. */
+  run(args: string[], how?: { input?: string; env?: Record<string, string | null> }): Promise<Ran>;
+}
+
+/** The CLI as its users have it: another process, a database and a folder of this test file. */
+export function setupCli(): Cli {
+  let database: TestDatabase;
+  let folder: string;
+  beforeAll(async () => {
+    database = await testDatabase();
+    folder = await mkdtemp(join(tmpdir(), "holdfast-cli-"));
+  });
+  afterAll(async () => {
+    await rm(folder, { recursive: true, force: true });
+    await database.drop();
+  });
+  return {
+    get folder() {
+      return folder;
+    },
+    get databaseUrl() {
+      return database.url;
+    },
+    run: (args, { input = "", env = {} } = {}) =>
+      finished(start(args, { folder, env: { ...address(database.url), ...env } }), input),
+  };
+}
+
+function address(databaseUrl: string): Record<string, string> {
+  return { DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: inject("temporalAddress") };
+}
+
+const OURS = /^(DATABASE_URL|TEMPORAL_|HOLDFAST_|NO_COLOR|FORCE_COLOR)/;
+
+export function start(
+  args: string[],
+  at: { folder: string; env?: Record<string, string | null> },
+): ChildProcess {
+  const inherited = Object.entries(process.env).filter(([name]) => !OURS.test(name));
+  const asked = Object.entries(at.env ?? {}).filter(([, value]) => value !== null);
+  return spawn(
+    process.execPath,
+    ["--import", import.meta.resolve("tsx"), join(ROOT, "cli/holdfast.ts"), ...args],
+    {
+      cwd: at.folder,
+      env: {
+        ...Object.fromEntries(inherited),
+        TSX_TSCONFIG_PATH: join(ROOT, "tsconfig.json"),
+        ...Object.fromEntries(asked),
+      } as NodeJS.ProcessEnv,
+      stdio: ["pipe", "pipe", "pipe"],
+    },
+  );
+}
+
+export async function finished(child: ChildProcess, input = ""): Promise<Ran> {
+  let out = "";
+  let err = "";
+  child.stdout!.setEncoding("utf8").on("data", (text: string) => (out += text));
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => (err += text));
+  child.stdin!.on("error", () => undefined).end(input);
+  const [code] = await once(child, "close");
+  return { code, out, err: err.trimEnd(), json: () => JSON.parse(out) };
+}

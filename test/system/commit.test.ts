@@ -1,0 +1,69 @@
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
+import type { WorkerProcess } from "../../dev/spawn-worker.ts";
+import type { Gate, Obstacle } from "../support/gate.ts";
+import { rounds } from "../support/rounds.ts";
+import { letters, startSystem, type System } from "../support/system.ts";
+
+let system: System;
+beforeAll(async () => (system = await startSystem()));
+afterEach(() => system.tidy());
+afterAll(() => system.stop());
+
+/** Statements of the commit of a page, in order. */
+const INSIDE: readonly Obstacle[] = [
+  { table: "outcomes" },
+  { table: "document_parts" },
+  { table: "chunks" },
+  { table: "facts" },
+  { table: "fact_entities" },
+  { table: "marks" },
+  { table: "progress_deltas" },
+];
+
+rounds("a worker killed inside the commit of a page leaves nothing of it", async (random) => {
+  const where = random.pick(INSIDE);
+  const gate = await system.gate({ ...where, nth: random.between(1, 20) });
+  const { id } = await system.holdfast.retain.submit({ bank: "inside", items: letters(40) });
+  await killedAt(gate, await system.worker());
+  expect(await system.settled(id)).toBe(0);
+
+  await system.worker();
+  expect(await system.ended(id)).toMatchObject({ state: "completed", result: { succeeded: 40 } });
+  await system.sound();
+});
+
+rounds("a worker killed before it heard of its commit does nothing twice", async () => {
+  const gate = await system.gate({ table: "outcomes", at: "commit" });
+  const { id } = await system.holdfast.retain.submit({ bank: "after", items: letters(40) });
+  await killedAt(gate, await system.worker());
+  await system.eventually("the page is committed", async () => (await system.settled(id)) === 40);
+
+  await system.worker();
+  expect(await system.ended(id)).toMatchObject({ state: "completed", result: { succeeded: 40 } });
+  await system.sound();
+});
+
+rounds(
+  "a worker killed in or after the last transaction ends its operation once",
+  async (random) => {
+    const gate = await system.gate(
+      random.pick<Obstacle>([
+        { table: "events" },
+        { table: "events", at: "commit" },
+        { table: "operations", on: "update", when: "new.finished_at is not null" },
+      ]),
+    );
+    const { id } = await system.holdfast.retain.submit({ bank: "last", items: letters(10) });
+    await killedAt(gate, await system.worker());
+
+    await system.worker();
+    expect(await system.ended(id)).toMatchObject({ state: "completed", result: { succeeded: 10 } });
+    await system.sound();
+  },
+);
+
+async function killedAt(gate: Gate, worker: WorkerProcess): Promise<void> {
+  await gate.reached();
+  await worker.send("SIGKILL");
+  await gate.open();
+}

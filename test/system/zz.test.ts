@@ -1,0 +1,20 @@
+import { afterAll, beforeAll, test } from "vitest";
+import { operationWorkflowId } from "../../contracts/ids.ts";
+import { letters, startSystem, type System } from "../support/system.ts";
+let system: System;
+beforeAll(async () => (system = await startSystem()));
+afterAll(() => system.stop());
+for (const round of [1, 2, 3]) test("timing " + round, async () => {
+  const t0 = Date.now(); const at = (s: string) => console.log(((Date.now() - t0) / 1000).toFixed(1), s);
+  const gate = await system.gate({ table: "outcomes" });
+  const { id } = await system.holdfast.retain.submit({ bank: "b", items: letters(40) });
+  const w = await system.worker(); at("ready");
+  await gate.reached(); at("reached");
+  await w.send("SIGKILL"); await gate.open(); const killed = Date.now(); at("killed");
+  const w2 = await system.worker(); at("ready2");
+  await system.eventually("x", async () => (await system.settled(id)) > 0); at("settled");
+  await system.ended(id); at("ended");
+  const h = await system.temporal.workflow.getHandle(operationWorkflowId({ kind: "retain", tenant: "default", id, generation: 1 })).fetchHistory();
+  for (const e of h.events ?? []) console.log(Object.keys(e).filter((k) => k.endsWith("Attributes"))[0], Number(e.eventTime!.seconds) + Number(e.eventTime!.nanos) / 1e9 - killed / 1000);
+  await system.tidy();
+});
