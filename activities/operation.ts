@@ -5,6 +5,7 @@ import { appendLogs } from "../db/logs.ts";
 import { clearWake, findOperation, markRunning } from "../db/operations.ts";
 import type { Db } from "../db/pool.ts";
 import { rangesOver } from "../domain/packing.ts";
+import { beating } from "./heartbeat.ts";
 
 export interface OperationDeps {
   db: Db;
@@ -21,10 +22,13 @@ const WINDOW = 4;
 /** Begin and finish, the same for every kind of operation. */
 export const operationActivities = ({ db, identity }: OperationDeps) => ({
   /** Safe to repeat; a lost workflow is adopted by beginning the same generation again. */
-  async begin(ref: OperationRef): Promise<Begun> {
-    const begun = await beginOperation(db, ref, identity);
-    if (!begun) return { state: "gone", was: (await findOperation(db, ref.id))?.state ?? "erased" };
-    return { state: "running", ranges: await rangesOf(db, ref.id), window: WINDOW };
+  begin(ref: OperationRef): Promise<Begun> {
+    return beating(async () => {
+      if (await beginOperation(db, ref, identity)) {
+        return { state: "running", ranges: await rangesOf(db, ref.id), window: WINDOW };
+      }
+      return { state: "gone", was: (await findOperation(db, ref.id))?.state ?? "erased" };
+    });
   },
 
   /** Safe to repeat: on a terminal row it answers what is stored. */
@@ -33,12 +37,14 @@ export const operationActivities = ({ db, identity }: OperationDeps) => ({
     ending: { outcome: "failed" | "cancelled"; reason: string },
   ): Promise<Finished> {
     const { id, generation } = ref;
-    return db.transaction((tx) => finishOperation(tx, { id, generation, by: identity, ...ending }));
+    return beating(() =>
+      db.transaction((tx) => finishOperation(tx, { id, generation, by: identity, ...ending })),
+    );
   },
 
   /** Takes up a wake: the workflow is about to look at the row. Later wakes stay. */
-  async takeWake(ref: OperationRef): Promise<void> {
-    await clearWake(db, ref.id);
+  takeWake(ref: OperationRef): Promise<void> {
+    return beating(() => clearWake(db, ref.id));
   },
 });
 

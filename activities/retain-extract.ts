@@ -76,21 +76,18 @@ async function inTime<T>(
   const signal = AbortSignal.any([context.signal, timeout.signal]);
   const answer = work({ ...context, signal });
   if (!(answer instanceof Promise)) return answer;
-  let timer: NodeJS.Timeout | undefined;
+  const late = new Error(`the extractor did not answer within ${timeoutMs} ms`);
+  const timer = setTimeout(() => timeout.abort(late), timeoutMs);
   let onAbort: (() => void) | undefined;
   const ended = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      timeout.abort();
-      reject(new Error(`the extractor did not answer within ${timeoutMs} ms`));
-    }, timeoutMs);
-    onAbort = () => reject(context.signal.reason as Error);
-    context.signal.addEventListener("abort", onAbort, { once: true });
+    onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", onAbort, { once: true });
   });
   try {
     return await Promise.race([answer, ended]);
   } finally {
     clearTimeout(timer);
-    if (onAbort) context.signal.removeEventListener("abort", onAbort);
+    if (onAbort) signal.removeEventListener("abort", onAbort);
     // The race is decided; what the loser says later is nobody's business.
     answer.catch(() => undefined);
   }

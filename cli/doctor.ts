@@ -43,7 +43,10 @@ function summary({ findings, checks }: Examination) {
 function print({ findings, checks }: Examination, repaired: boolean): void {
   for (const finding of findings) printFinding(finding);
   const notDone = checks.filter((check) => check.notDone !== undefined);
-  for (const check of notDone) note(`not done: ${check.name}: ${text(check.notDone)}`);
+  for (const why of new Set(notDone.map((check) => check.notDone))) {
+    const names = notDone.filter((check) => check.notDone === why).map(({ name }) => name);
+    note(`not done: ${names.join(", ")}: ${text(why)}`);
+  }
 
   const left = findings.filter((finding) => finding.left);
   const done = `${checks.length - notDone.length} of ${checks.length} checks done`;

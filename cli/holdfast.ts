@@ -1,6 +1,5 @@
 #!/usr/bin/env node
-import { tellFailure } from "./failure.ts";
-import { program } from "./program.ts";
+import { runCommand } from "./program.ts";
 
 // A reader that has seen enough (`| head`) is no fault.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -8,8 +7,4 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-try {
-  await program().parseAsync();
-} catch (error) {
-  process.exitCode = tellFailure(error);
-}
+process.exitCode = await runCommand(process.argv.slice(2));

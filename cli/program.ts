@@ -5,7 +5,7 @@ import * as brake from "./brake.ts";
 import * as dev from "./dev.ts";
 import * as doctor from "./doctor.ts";
 import * as document from "./document.ts";
-import { afterCommander } from "./failure.ts";
+import { afterCommander, EXIT, tellFailure } from "./failure.ts";
 import * as key from "./key.ts";
 import * as migrate from "./migrate.ts";
 import * as operation from "./operation.ts";
@@ -14,6 +14,16 @@ import * as retain from "./retain.ts";
 import * as server from "./server.ts";
 import * as webhook from "./webhook.ts";
 import * as worker from "./worker.ts";
+
+/** Runs one command line (without node and script) to its end. Answers the exit code. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  try {
+    await program().parseAsync(args, { from: "user" });
+    return Number(process.exitCode ?? EXIT.ok);
+  } catch (error) {
+    return tellFailure(error);
+  }
+}
 
 /** Declares every command; each loads what it needs when it runs, so that `--help` is quick. */
 export function program(): Command {

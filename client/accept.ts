@@ -1,12 +1,13 @@
 import { context as otelContext, propagation } from "@opentelemetry/api";
 import { Conflict, LimitExceeded } from "../contracts/errors.ts";
 import type { Accepted } from "../contracts/operation.ts";
+import { ensureBank } from "../db/banks.ts";
 import {
   findHolder,
   findOperationByKey,
   insertOperation,
-  openUsage,
   type NewOperation,
+  type OpenWork,
   type OperationRow,
 } from "../db/operations.ts";
 import { insertPayloads, type PayloadSlice } from "../db/payloads.ts";
@@ -22,8 +23,30 @@ export interface SubmitOptions {
   tx?: Queryable;
 }
 
-/** Runs accept in the caller's transaction, or in one of its own. */
-export function inAcceptTransaction<T>(
+type Asked = Omit<NewOperation, "trace" | "submittedBy">;
+
+/** Payloads of an operation, in slices; may be read again. */
+type Payloads = () => AsyncIterable<PayloadSlice>;
+
+/**
+ * The single point where operations come to be. The row in state `accepted` is the outbox: there is
+ * no second step. A key used before answers the operation of its first use, or a conflict when the
+ * content is another.
+ */
+export async function accept(
+  context: Context,
+  asked: Asked,
+  payloads: Payloads,
+  options: SubmitOptions,
+): Promise<Accepted> {
+  if (!options.tx) {
+    const accepted = await atOnce(context, asked, payloads);
+    if (accepted) return accepted;
+  }
+  return inAcceptTransaction(context, options, (tx) => inTransaction(context, tx, asked, payloads));
+}
+
+function inAcceptTransaction<T>(
   context: Context,
   options: SubmitOptions,
   work: (tx: Tx) => Promise<T>,
@@ -33,48 +56,66 @@ export function inAcceptTransaction<T>(
   return inSavepoint(tx, () => work(tx));
 }
 
-/**
- * The single point where operations come to be. The row in state `accepted` is the outbox: there is
- * no second step. A key used before answers the operation of its first use, or a conflict when the
- * content is another.
- */
-export async function accept(
+// The usual batch is one slice into a bank that is there: one statement, which needs no
+// transaction around it. Undefined: it is not, or it was refused; nothing was written.
+async function atOnce(
+  context: Context,
+  asked: Asked,
+  payloads: Payloads,
+): Promise<Accepted | undefined> {
+  const slices = payloads()[Symbol.asyncIterator]();
+  const first = (await slices.next()).value as PayloadSlice;
+  if (!(await slices.next()).done) return undefined;
+  const { inserted } = await insert(context, context.db, asked, first);
+  return inserted ? newlyAccepted(asked) : undefined;
+}
+
+async function inTransaction(
   context: Context,
   tx: Tx,
-  operation: Omit<NewOperation, "trace" | "submittedBy">,
-  payloads: AsyncIterable<PayloadSlice>,
+  asked: Asked,
+  payloads: Payloads,
 ): Promise<Accepted> {
-  const existing = await refuseOverLimit(context, tx, operation);
-  if (existing) return existing;
-
-  const slices = payloads[Symbol.asyncIterator]();
-  const first = (await slices.next()).value as PayloadSlice;
-  const row = { ...operation, trace: currentTrace(), submittedBy: context.actor };
-  if (!(await insertOperation(tx, row, first))) return explainTaken(tx, operation);
-  for (;;) {
-    const slice = await slices.next();
-    if (slice.done) break;
-    await insertPayloads(tx, operation.id, slice.value);
+  if (asked.bank !== undefined) await ensureBank(tx, asked.tenant, asked.bank);
+  let inserted = false;
+  for await (const slice of payloads()) {
+    if (inserted) {
+      await insertPayloads(tx, asked.id, slice);
+      continue;
+    }
+    const answer = await insert(context, tx, asked, slice);
+    if (!answer.inserted) return explain(context, tx, asked, answer.open);
+    inserted = true;
   }
+  return newlyAccepted(asked);
+}
+
+function insert({ actor, limits }: Context, db: Queryable, asked: Asked, slice: PayloadSlice) {
+  return insertOperation(db, { ...asked, trace: currentTrace(), submittedBy: actor }, slice, {
+    operations: limits.openOperations,
+    items: limits.openItems,
+    bytes: limits.openBytes,
+  });
+}
+
+function newlyAccepted({ id, kind, items, batches }: Asked): Accepted {
   return {
-    id: operation.id,
-    kind: operation.kind,
+    id,
+    kind,
     state: "accepted",
-    total: operation.items.length,
-    batches: operation.batches.length,
+    total: items.length,
+    batches: batches.length,
     existing: false,
   };
 }
 
-type Asked = Omit<NewOperation, "trace" | "submittedBy">;
-
 // A repeat of something accepted before is answered even when there is no room for more.
-async function refuseOverLimit(
+async function explain(
   { limits }: Context,
   tx: Tx,
   asked: Asked,
-): Promise<Accepted | undefined> {
-  const open = await openUsage(tx, asked.tenant);
+  open: OpenWork,
+): Promise<Accepted> {
   const over =
     open.operations + 1 > limits.openOperations
       ? `${open.operations} open operations of at most ${limits.openOperations}`
@@ -83,7 +124,7 @@ async function refuseOverLimit(
         : open.bytes + asked.bytes > limits.openBytes
           ? `${open.bytes} open bytes of at most ${limits.openBytes}`
           : undefined;
-  if (!over) return undefined;
+  if (!over) return explainTaken(tx, asked);
   if (asked.key) {
     const row = await findOperationByKey(tx, asked.tenant, asked.kind, asked.key);
     if (row) return sameOrConflict(row, asked);

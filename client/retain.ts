@@ -9,10 +9,9 @@ import {
   type RetainInput,
 } from "../contracts/retain.ts";
 import { codePointLength } from "../contracts/text.ts";
-import { ensureBank } from "../db/banks.ts";
 import { createBatchDigest, type BatchDigest } from "../domain/digest.ts";
 import { packBatches } from "../domain/packing.ts";
-import { accept, inAcceptTransaction, type SubmitOptions } from "./accept.ts";
+import { accept, type SubmitOptions } from "./accept.ts";
 import { asking, assertTenant, defaultTenant, type Context } from "./context.ts";
 import { issuesOf, parseInput } from "./input.ts";
 import { jsonLines } from "./json-lines.ts";
@@ -153,35 +152,34 @@ class Batch {
     const items = batches.flatMap((batch, index) =>
       this.#items.slice(batch.from - 1, batch.to).map((item) => ({ ...item, batch: index + 1 })),
     );
-    return inAcceptTransaction(this.#context, options, async (tx) => {
-      const input: RetainInput = {
+    // The id of the bank is put beside this by the statement that accepts.
+    const input: Omit<RetainInput, "bankId"> = {
+      bank,
+      ...(documentTags ? { documentTags } : {}),
+      chunkSize: settings.chunkSize,
+      maxAttempts: settings.maxAttempts,
+      totalSize: this.#totalSize,
+    };
+    return accept(
+      this.#context,
+      {
+        id: this.#id,
+        kind: "retain",
+        tenant,
+        scope: bank,
         bank,
-        bankId: await ensureBank(tx, tenant, bank),
-        ...(documentTags ? { documentTags } : {}),
-        chunkSize: settings.chunkSize,
-        maxAttempts: settings.maxAttempts,
-        totalSize: this.#totalSize,
-      };
-      return accept(
-        this.#context,
-        tx,
-        {
-          id: this.#id,
-          kind: "retain",
-          tenant,
-          scope: bank,
-          key,
-          digest: this.#digest.digest(),
-          priority: settings.priority,
-          bytes: this.#spool.bytes(),
-          input: { ...input },
-          startAfter: settings.startAfter,
-          batches,
-          items,
-        },
-        this.#spool.slices(),
-      );
-    });
+        key,
+        digest: this.#digest.digest(),
+        priority: settings.priority,
+        bytes: this.#spool.bytes(),
+        input,
+        startAfter: settings.startAfter,
+        batches,
+        items,
+      },
+      () => this.#spool.slices(),
+      options,
+    );
   }
 
   close(): Promise<void> {

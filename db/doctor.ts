@@ -1,3 +1,4 @@
+import { COMPLETENESS_CHECKS } from "./doctor/completeness.ts";
 import { DERIVED_CHECKS } from "./doctor/derived.ts";
 import { HOUSEKEEPING_CHECKS } from "./doctor/housekeeping.ts";
 import { LEDGER_CHECKS } from "./doctor/ledger.ts";
@@ -15,6 +16,7 @@ export {
 /** What the doctor can see in Postgres alone. Those that describe workflows are activities. */
 export const ROW_CHECKS: readonly RowCheck[] = [
   ...QUEUE_CHECKS,
+  ...COMPLETENESS_CHECKS,
   ...LEDGER_CHECKS,
   ...DERIVED_CHECKS,
   ...HOUSEKEEPING_CHECKS,

@@ -48,6 +48,8 @@ export interface NewOperation {
   kind: string;
   tenant: string;
   scope: string;
+  /** The bank it works in, which must be live; its id becomes `bankId` of the input. */
+  bank?: string | undefined;
   key?: string | undefined;
   digest: Buffer;
   exclusiveOn?: string | undefined;
@@ -63,42 +65,66 @@ export interface NewOperation {
   items: readonly { key: string; size: number; batch: number }[];
 }
 
+/** What a tenant has open, or may have. */
+export interface OpenWork {
+  operations: number;
+  items: number;
+  bytes: number;
+}
+
 /**
  * Writes an operation with its sub-batches, items and first payloads in one statement: who reads
- * sees nothing or all of it. False when its key or its exclusive thing is taken.
+ * sees nothing or all of it, in a transaction or without one. Not inserted: its key or exclusive
+ * thing is taken, its bank is not there, or `open`, what the tenant has open, leaves no room.
  */
 export async function insertOperation(
-  tx: Tx,
+  db: Queryable,
   operation: NewOperation,
   payloads: PayloadSlice,
-): Promise<boolean> {
+  limits: OpenWork,
+): Promise<{ inserted: boolean; open: OpenWork }> {
   const { batches, items } = operation;
-  const { rows } = await tx.query(
-    `with accepted as (
+  const { rows } = await db.query<OpenWork & { id: string | null }>(
+    `with open as (
+       select count(*)::int as operations, coalesce(sum(total), 0)::float8 as items,
+              coalesce(sum(bytes), 0)::float8 as bytes
+         from holdfast.operations
+        where tenant = $3 and state in ('accepted', 'running')
+     ), place as (
+       select case when $15::text is null then $12::jsonb
+                   else (select $12::jsonb || jsonb_build_object('bankId', b.id::text)
+                           from holdfast.banks b
+                          where b.tenant = $3 and b.name = $15 and b.erased_at is null) end as input
+     ), accepted as (
        insert into holdfast.operations
          (id, kind, tenant, scope, key, digest, exclusive_on, priority, total, batches, bytes,
           input, trace, submitted_by, start_after, due_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-               greatest(clock_timestamp(), $15::timestamptz))
+       select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, place.input, $13, $14, $16,
+              greatest(clock_timestamp(), $16::timestamptz)
+         from open, place
+        where place.input is not null
+          and open.operations + 1 <= $17::float8
+          and open.items + $9::int <= $18::float8
+          and open.bytes + $11::bigint <= $19::float8
        on conflict do nothing
        returning id
      ), with_batches as (
        insert into holdfast.sub_batches (operation_id, no, first_item, last_item, size)
        select accepted.id, b.no, b.first_item, b.last_item, b.size
          from accepted,
-              unnest($16::int[], $17::int[], $18::bigint[])
+              unnest($20::int[], $21::int[], $22::bigint[])
                 with ordinality as b(first_item, last_item, size, no)
      ), with_items as (
        insert into holdfast.items (operation_id, no, batch, size, key)
        select accepted.id, i.no, i.batch, i.size, i.key
          from accepted,
-              unnest($19::int[], $20::int[], $21::text[]) with ordinality as i(batch, size, key, no)
+              unnest($23::int[], $24::int[], $25::text[]) with ordinality as i(batch, size, key, no)
      ), with_payloads as (
        insert into holdfast.payloads (operation_id, item_no, part, meta, content)
-       select accepted.id, ${payloadColumns(22)}
-         from accepted, ${payloadRows(22)}
+       select accepted.id, ${payloadColumns(26)}
+         from accepted, ${payloadRows(26)}
      )
-     select id from accepted`,
+     select (select id from accepted) as id, operations, items, bytes from open`,
     [
       operation.id,
       operation.kind,
@@ -114,7 +140,11 @@ export async function insertOperation(
       JSON.stringify(operation.input),
       operation.trace ?? null,
       operation.submittedBy,
+      operation.bank ?? null,
       operation.startAfter ?? null,
+      limits.operations,
+      limits.items,
+      limits.bytes,
       batches.map((batch) => batch.from),
       batches.map((batch) => batch.to),
       batches.map((batch) => batch.size),
@@ -124,7 +154,16 @@ export async function insertOperation(
       ...payloadValues(payloads),
     ],
   );
-  return rows.length === 1;
+  // A caller's own driver may read numbers its own way.
+  const { id, ...open } = rows[0]!;
+  return {
+    inserted: id !== null,
+    open: {
+      operations: Number(open.operations),
+      items: Number(open.items),
+      bytes: Number(open.bytes),
+    },
+  };
 }
 
 /** One page of operations, newest first. The cursor is the id of the last one. */
@@ -220,21 +259,6 @@ export async function findHolder(
     [tenant, kind, exclusiveOn],
   );
   return rows[0];
-}
-
-/** What a tenant has open, for admission limits. */
-export async function openUsage(
-  db: Queryable,
-  tenant: string,
-): Promise<{ operations: number; items: number; bytes: number }> {
-  const { rows } = await db.query<{ operations: number; items: number; bytes: number }>(
-    `select count(*)::int as operations, coalesce(sum(total), 0)::float8 as items,
-            coalesce(sum(bytes), 0)::float8 as bytes
-       from holdfast.operations
-      where tenant = $1 and state in ('accepted', 'running')`,
-    [tenant],
-  );
-  return rows[0]!;
 }
 
 /** Accepted or running (again) becomes running. Undefined: terminal, gone or of another generation. */

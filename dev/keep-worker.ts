@@ -45,7 +45,8 @@ export function keepWorker(options: {
         file.write(`${line}\n`);
         const { level = 60, msg = line, err } = parsed(line);
         if (msg === "worker is ready") becameReady();
-        if (level >= 40 && !EXPECTED.test(msg)) log(`worker: ${msg}${err?.message ? ` (${err.message})` : ""}`);
+        if (level >= 40 && !EXPECTED.test(msg))
+          log(`worker: ${msg}${err?.message ? ` (${err.message})` : ""}`);
       });
       const [code, signal] = await once(child, "exit");
       if (stopping.signal.aborted) return;

@@ -135,6 +135,7 @@ export async function seedOperation(db: Db, seed: NewSeed): Promise<string> {
         items: keys.map((key, i) => ({ key, size: 2_000, batch: 1 + Math.floor(i / perBatch) })),
       },
       { bytes: Buffer.alloc(0), entries: [] },
+      { operations: Infinity, items: Infinity, bytes: Infinity },
     );
     if (seed.ending !== "accepted") await work(tx, id, seed);
     await age(tx, id, seed);

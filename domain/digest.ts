@@ -58,9 +58,12 @@ export function createBatchDigest(header: unknown): BatchDigest {
   };
 }
 
-/** Writes what `canonicalize` gives; a long string of a plain object, such as a content, in slices. */
+/**
+ * Writes what `canonicalize` gives. The fields of an item are written one by one: nearly all of them
+ * are strings, which JSON writes in canonical form by itself, long ones in slices.
+ */
 function writeCanonical(value: unknown, write: (text: string) => void): void {
-  if (!isPlainObject(value) || !Object.values(value).some(isLong)) {
+  if (!isPlainObject(value)) {
     write(canonical(value));
     return;
   }
@@ -70,10 +73,10 @@ function writeCanonical(value: unknown, write: (text: string) => void): void {
     if (field === undefined || typeof field === "symbol") continue;
     write(`${before}${JSON.stringify(key)}:`);
     if (isLong(field)) writeLongString(field, write);
-    else write(canonical(field));
+    else write(typeof field === "string" ? JSON.stringify(field) : canonical(field));
     before = ",";
   }
-  write("}");
+  write(before === "{" ? "{}" : "}");
 }
 
 function writeLongString(text: string, write: (text: string) => void): void {

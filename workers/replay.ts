@@ -1,6 +1,6 @@
 import { DefaultLogger, Runtime, Worker, type WorkflowBundleOption } from "@temporalio/worker";
 import { isGrpcServiceError, type Client, type HistoryAndWorkflowId } from "@temporalio/client";
-import { InvalidInput } from "../contracts/errors.ts";
+import { InvalidInput, Unavailable } from "../contracts/errors.ts";
 
 /** Runs recorded histories through workflow code, without a server: would it still decide the same? */
 
@@ -51,7 +51,7 @@ function differenceOf({ message }: Error): Pick<Replayed, "event" | "difference"
   };
 }
 
-/** @throws InvalidInput when Temporal knows no such workflow */
+/** @throws InvalidInput when Temporal knows no such workflow, Unavailable */
 export async function fetchHistory(
   client: Client,
   workflowId: string,
@@ -60,7 +60,7 @@ export async function fetchHistory(
     const history = await client.workflow.getHandle(workflowId).fetchHistory();
     return { workflowId, history };
   } catch (error) {
-    if (grpcCode(error) !== NOT_FOUND) throw error;
+    if (grpcCode(error) !== NOT_FOUND) throw awayOr(error);
     throw new InvalidInput([
       {
         path: workflowId,
@@ -72,7 +72,7 @@ export async function fetchHistory(
 
 /**
  * Histories of the workflows a visibility query finds, at most `limit`.
- * @throws InvalidInput when Temporal cannot read the query
+ * @throws InvalidInput when Temporal cannot read the query, Unavailable
  */
 export async function* queryHistories(
   client: Client,
@@ -87,7 +87,7 @@ export async function* queryHistories(
     }
   } catch (error) {
     const cause = error instanceof Error && error.cause ? error.cause : error;
-    if (grpcCode(cause) !== INVALID_ARGUMENT) throw error;
+    if (grpcCode(cause) !== INVALID_ARGUMENT) throw awayOr(cause);
     const message = `Temporal refuses it: ${(cause as Error).message}`;
     throw new InvalidInput([{ path: "--query", message }]);
   }
@@ -95,6 +95,12 @@ export async function* queryHistories(
 
 const INVALID_ARGUMENT = 3;
 const NOT_FOUND = 5;
+const UNAVAILABLE = 14;
+
+function awayOr(error: unknown): unknown {
+  if (grpcCode(error) !== UNAVAILABLE) return error;
+  return new Unavailable("Temporal", "cannot reach Temporal: check TEMPORAL_ADDRESS", error);
+}
 
 function grpcCode(error: unknown): number | undefined {
   return isGrpcServiceError(error) ? error.code : undefined;

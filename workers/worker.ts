@@ -77,7 +77,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         await ensureDoctorSchedule(client).catch((error: unknown) =>
           log.warn({ err: error }, "the doctor's schedule could not be made"),
         );
-        const deps = { db, config, identity, client, log, draining: signal };
+        const deps = { db, config, identity, client, log, limits, draining: signal };
         const common = {
           connection,
           namespace: client.options.namespace,

@@ -15,6 +15,8 @@ const untilItWorks = {
 export const repeatableWrites: ActivityOptions = {
   taskQueue: CONTROL_QUEUE,
   startToCloseTimeout: 60_000,
+  // A worker that dies in it costs this, and then the wait for its sticky queue.
+  heartbeatTimeout: 5_000,
   retry: untilItWorks,
 };
 

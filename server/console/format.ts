@@ -42,15 +42,3 @@ export function absolute(at: Date): string {
 export function shortId(id: string): string {
   return id.slice(-8);
 }
-
-export function bytes(n: number): string {
-  if (n < 1_024) return `${n} B`;
-  const units = ["KB", "MB", "GB", "TB"];
-  let size = n;
-  let unit = -1;
-  while (size >= 1_024 && unit < units.length - 1) {
-    size /= 1_024;
-    unit++;
-  }
-  return `${size.toFixed(size < 10 ? 1 : 0)} ${units[unit]}`;
-}

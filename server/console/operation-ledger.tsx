@@ -6,7 +6,7 @@ import {
   type OperationView,
   type Page,
 } from "../../contracts/operation.ts";
-import { absolute, number } from "./format.ts";
+import { absolute, counted, number } from "./format.ts";
 import type { OperationQuery } from "./operation-query.ts";
 import { documentAddress } from "./bank-address.ts";
 import { Ago, Empty, NextPage, Progress, Shown, Table, withParams } from "./pieces.tsx";
@@ -143,7 +143,7 @@ export function Children({
   return (
     <>
       <h2>
-        Children <span class="faint">{number(view.batches)} sub-batches</span>
+        Children <span class="faint">{counted(view.batches, "sub-batch", "sub-batches")}</span>
       </h2>
       <Shown part={part}>
         {({ items, next }) =>

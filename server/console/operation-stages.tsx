@@ -72,6 +72,6 @@ function rateInWords(perSecond: number): string {
 function timeLeft(view: OperationView, stage: StageProgress, perSecond: number | undefined) {
   if (view.finishedAt !== null || stage.done >= stage.total)
     return <span class="faint">ended</span>;
-  if (!perSecond) return unknown;
+  if (!perSecond || view.shown !== "running") return unknown;
   return `about ${span(((stage.total - stage.done) / perSecond) * 1_000)}`;
 }

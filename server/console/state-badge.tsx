@@ -1,5 +1,3 @@
-import type { Outcome } from "../../contracts/operation.ts";
-
 // A state is a word, a shape and a colour; no two of one colour share a shape.
 const SHAPES = {
   ring: <circle cx="6" cy="6" r="4" />,
@@ -56,5 +54,3 @@ export function StateBadge({ state, n }: { state: string; n?: string }) {
     </span>
   );
 }
-
-export const FAILED_OUTCOMES: readonly Outcome[] = ["failed", "lost"];

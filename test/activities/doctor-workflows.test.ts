@@ -7,6 +7,7 @@ import { doctorActivities, examine, type Finding } from "../../activities/doctor
 import { startOperationWorkflow } from "../../activities/start-operation.ts";
 import { operationWorkflowId } from "../../contracts/ids.ts";
 import { CONTROL_QUEUE, WORK_QUEUE } from "../../contracts/task-queues.ts";
+import { finishOperation } from "../../db/finish.ts";
 import { findOperation, markRunning, type OperationRow } from "../../db/operations.ts";
 import type { Db } from "../../db/pool.ts";
 import { DOCTOR_SCHEDULE, ensureDoctorSchedule } from "../../workers/doctor-schedule.ts";
@@ -128,6 +129,29 @@ test("a failed workflow is found with what it failed with", async () => {
   const [finding] = await look(db);
   expect(finding!.message).toMatch(/is failed: out of luck$/);
   expect(finding!.repair).toBe("start generation 1 again (restart 1 of 5)");
+});
+
+test("an operation that ends while the doctor looks is no finding", async () => {
+  const { db, row } = await setup();
+  await handleOf(row).terminate("as it does when it has ended");
+  const workflow = Object.create(client.workflow, {
+    getHandle: {
+      value: (workflowId: string) => {
+        const handle = client.workflow.getHandle(workflowId);
+        const describe = async () => {
+          await db.transaction((tx) =>
+            finishOperation(tx, { ...row, outcome: "failed", reason: "meanwhile", by: "test" }),
+          );
+          return handle.describe();
+        };
+        return { ...handle, describe };
+      },
+    },
+  }) as Client["workflow"];
+  const slow = Object.create(client, { workflow: { value: workflow } }) as Client;
+  const { findings } = await examine({ db, client: slow, repair: true });
+  expect(findings).toEqual([]);
+  expect((await findOperation(db, row.id))!.state).toBe("failed");
 });
 
 test("two doctors at once adopt a lost operation once", async () => {

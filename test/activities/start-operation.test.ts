@@ -48,7 +48,7 @@ test("an operation has one open workflow however often it is started, and may st
   expect(answers.toSorted()).toEqual(["already", "already", "already", "already", "started"]);
 
   const handle = client.workflow.getHandle(operationWorkflowId(operation));
-  const { raw, ...described } = await handle.describe();
+  const described = await handle.describe();
   expect(described.status.name).toBe("RUNNING");
   expect(described.type).toBe("retainBatch");
   expect(described.priority?.priorityKey).toBe(2);

@@ -1,10 +1,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, inject } from "vitest";
+import { afterAll, beforeAll, inject, vi } from "vitest";
+import { runCommand } from "../../cli/program.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -21,8 +22,18 @@ export interface Cli {
   /** A folder of its own, in which no stack runs. */
   readonly folder: string;
   readonly databaseUrl: string;
-  /** Runs the real command to its end. `null` takes a variable away. */
-  run(args: string[], how?: { input?: string; env?: Record<string, string | null> }): Promise<Ran>;
+  /** Runs the command as its users do, as another process. `null` takes a variable away. */
+  run(args: string[], how?: How): Promise<Ran>;
+  /**
+   * Runs the same command line in this process: a tenth of the time, for tables of cases. Input goes
+   * through a file, which takes the place of `-`.
+   */
+  runHere(args: string[], how?: How): Promise<Ran>;
+}
+
+interface How {
+  input?: string;
+  env?: Record<string, string | null>;
 }
 
 /** The CLI as its users have it: another process, a database and a folder of this test file. */
@@ -46,7 +57,42 @@ export function setupCli(): Cli {
     },
     run: (args, { input = "", env = {} } = {}) =>
       finished(start(args, { folder, env: { ...address(database.url), ...env } }), input),
+    runHere: async (args, { input = "", env = {} } = {}) => {
+      const file = join(folder, "input.ndjson");
+      await writeFile(file, input);
+      const line = args.map((arg) => (arg === "-" ? file : arg));
+      return hereRun(line, { folder, env: { ...address(database.url), ...env } });
+    },
   };
+}
+
+async function hereRun(
+  args: string[],
+  { folder, env }: { folder: string; env: Record<string, string | null> },
+): Promise<Ran> {
+  const said = { out: "", err: "" };
+  const heard = (["stdout", "stderr"] as const).map((name) =>
+    vi.spyOn(process[name], "write").mockImplementation((text) => {
+      said[name === "stdout" ? "out" : "err"] += String(text);
+      return true;
+    }),
+  );
+  const before = process.cwd();
+  try {
+    process.chdir(folder);
+    for (const name of Object.keys(process.env).filter((name) => OURS.test(name))) {
+      vi.stubEnv(name, undefined);
+    }
+    for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value ?? undefined);
+    process.exitCode = undefined;
+    const code = await runCommand(args);
+    return { code, ...said, err: said.err.trimEnd(), json: () => JSON.parse(said.out) };
+  } finally {
+    process.exitCode = undefined;
+    vi.unstubAllEnvs();
+    process.chdir(before);
+    for (const one of heard) one.mockRestore();
+  }
 }
 
 function address(databaseUrl: string): Record<string, string> {

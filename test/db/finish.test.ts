@@ -20,15 +20,16 @@ async function running(n: number) {
         attempt: 0,
         reason: `${outcome} it is`,
       }));
-      await settleItems(tx, { id, generation }, settlements, "me");
+      const settled = await settleItems(tx, { id, generation }, settlements, "me");
+      const now = outcomes.filter((_, index) => settled.has(index + 1));
       await addDeltas(
         tx,
         id,
         `settle/${generation}`,
-        [...new Set(outcomes)].map((outcome) => ({
+        [...new Set(now)].map((outcome) => ({
           stage: "retain",
           outcome,
-          n: outcomes.filter((one) => one === outcome).length,
+          n: now.filter((one) => one === outcome).length,
         })),
       );
     });

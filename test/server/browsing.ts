@@ -1,3 +1,4 @@
+import type { Holdfast } from "../../client/index.ts";
 import { seedOperation, mulberry32, type NewSeed } from "../../dev/seed-console.ts";
 import { serving, type Serving } from "./serving.ts";
 
@@ -78,7 +79,10 @@ export function tokenIn({ html }: Shown): string {
 }
 
 /** One operation of tenant `default`, bank `letters`, written by hand. */
-export function anOperation(server: Serving, seed: Partial<NewSeed> = {}): Promise<string> {
+export function anOperation(
+  server: { holdfast: Holdfast },
+  seed: Partial<NewSeed> = {},
+): Promise<string> {
   return seedOperation(server.holdfast.db, {
     ending: "running",
     tenant: "default",

@@ -2,7 +2,8 @@ import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import type { WorkerProcess } from "../../dev/spawn-worker.ts";
 import type { Gate, Obstacle } from "../support/gate.ts";
 import { rounds } from "../support/rounds.ts";
-import { letters, startSystem, type System } from "../support/system.ts";
+import { letters } from "../support/letters.ts";
+import { startSystem, type System } from "../support/system.ts";
 
 let system: System;
 beforeAll(async () => (system = await startSystem()));

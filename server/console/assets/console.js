@@ -64,8 +64,9 @@ function replace(id, html) {
   prepare(section);
 }
 
-// What somebody types in or is selecting is left alone until they are done.
+// What somebody fills in or is selecting is left alone.
 function inUse(section) {
+  if (section.querySelector("form")) return true;
   const focused = document.activeElement;
   if (focused && focused !== document.body && section.contains(focused)) return true;
   const selection = document.getSelection();
