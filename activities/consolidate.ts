@@ -27,6 +27,7 @@ import { markDrainSeen } from "../db/relay.ts";
 import { summaryConsolidator } from "../domain/consolidation.ts";
 import { backoffMs, classify, deferredUntil } from "../domain/faults.ts";
 import { beating } from "./heartbeat.ts";
+import { inTime } from "./in-time.ts";
 
 export interface ConsolidateDeps {
   db: Db;
@@ -121,13 +122,11 @@ function consolidated(
       limit(async (): Promise<Answer> => {
         signal.throwIfAborted();
         if (facts.length < 2) return { entity, observation: undefined };
-        const bounded = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
         try {
-          const said = await consolidator.consolidate(name, facts, {
-            tenant: bank.tenant,
-            bank: bank.name,
-            signal: bounded,
-          });
+          const { tenant, name: ofBank } = bank;
+          const said = await inTime("consolidator", TIMEOUT_MS, signal, (bounded) =>
+            consolidator.consolidate(name, facts, { tenant, bank: ofBank, signal: bounded }),
+          );
           return { entity, observation: said && { entity, name, ...said } };
         } catch (error) {
           return { entity, error };

@@ -23,6 +23,8 @@ import { boundedCall } from "./bounded-call.ts";
 import { describeWorkflow, failureOf, type WorkflowSight } from "./describe-workflow.ts";
 import type { Sights } from "./doctor-sights.ts";
 import { startOperationWorkflow, WORKFLOW_TYPES } from "./start-operation.ts";
+import { installationOf } from "../db/installation.ts";
+import { assertOwned } from "./namespace-owner.ts";
 
 /** Invariants between rows and workflows. Workflows are described by id; lists are only hints. */
 
@@ -95,6 +97,7 @@ const workflowWithoutRow: TemporalCheck = {
   // A workflow closes a moment after its row.
   confirmAfterMs: 3_000,
   async find({ db, client, sights }) {
+    await assertOwned(client, await installationOf(db));
     const suspects = await unneeded(db, await listOpenOperations(client));
     const seen = await sights.ofSome([...suspects.keys()].slice(0, MOST_SUBJECTS));
     const open = seen.filter(({ sight }) => sight.status === "open").map(({ id }) => id);

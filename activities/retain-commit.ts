@@ -132,9 +132,8 @@ function place(from: Prepared): Placed[] {
   return [{ seq: BigInt(due.seq), mode: item.mode ?? "replace", document: due.key, from }];
 }
 
-// "Unchanged" was found before the lock. It stands when nothing else happens to the document in
-// this page and its part is still the one that was looked at; else the item is left open, and
-// prepared again with the next page.
+// "Unchanged" was found before the lock. It stands while the document's part is the one that was
+// looked at; else the item is left open, and prepared again with the next page.
 async function stillTrue(
   { input }: PageContext,
   tx: Tx,
@@ -142,8 +141,6 @@ async function stillTrue(
 ): Promise<Placed[]> {
   const claims = placed.filter((one) => one.from.kind === "unchanged");
   if (claims.length === 0) return [...placed];
-  const items = new Map<string, number>();
-  for (const { document } of placed) items.set(document, (items.get(document) ?? 0) + 1);
   const known = await findSoleParts(
     tx,
     input.bankId,
@@ -151,7 +148,7 @@ async function stillTrue(
   );
   return placed.filter(({ from, document }) => {
     if (from.kind !== "unchanged") return true;
-    return items.get(document) === 1 && known.get(document)?.seq === from.known.seq;
+    return known.get(document)?.seq === from.known.seq;
   });
 }
 

@@ -2,13 +2,15 @@ import { createHash } from "node:crypto";
 import type { Chunk, Extractor, Validation, Validator, WorkContext } from "../contracts/plugins.ts";
 import { RetainItem } from "../contracts/retain.ts";
 import type { NewFact } from "../db/parts.ts";
+import { inTime } from "./in-time.ts";
 
 /** What plug-ins do for one item: validate, then extract chunk by chunk, in bounded time. */
 
 export interface PlugIns {
   validator?: Validator | undefined;
   extractor: Extractor;
-  extractTimeoutMs: number;
+  /** Bound on one answer of either. */
+  timeoutMs: number;
 }
 
 /** `name@version/chunkSize`: derived rows made by the same maker from the same text are the same. */
@@ -22,12 +24,14 @@ export function contentDigest(content: string): Buffer {
 
 /** The item as the validator leaves it, or why it refuses. */
 export async function validated(
-  { validator }: PlugIns,
+  { validator, timeoutMs }: PlugIns,
   item: RetainItem,
   context: WorkContext,
 ): Promise<{ item: RetainItem } | { refused: string }> {
   if (!validator) return { item };
-  const answer: Validation = await validator.validate(item, context);
+  const answer = await inTime<Validation>("validator", timeoutMs, context.signal, (signal) =>
+    validator.validate(item, { ...context, signal }),
+  );
   if (answer.verdict === "refuse") return { refused: answer.reason };
   return { item: answer.verdict === "rewrite" ? RetainItem.parse(answer.item) : item };
 }
@@ -43,8 +47,8 @@ export async function extractFacts(
   const facts: NewFact[] = [];
   for (const chunk of chunks) {
     context.signal.throwIfAborted();
-    const found = await inTime(plugIns.extractTimeoutMs, context, (bounded) =>
-      plugIns.extractor.extract(chunk, about, bounded),
+    const found = await inTime("extractor", plugIns.timeoutMs, context.signal, (signal) =>
+      plugIns.extractor.extract(chunk, about, { ...context, signal }),
     );
     if (found.length > MAX_FACTS_PER_CHUNK) {
       throw new Error(
@@ -65,30 +69,3 @@ export async function extractFacts(
 
 const MAX_FACTS_PER_CHUNK = 2_000;
 const MAX_FACT_LENGTH = 100_000;
-
-// A plug-in that waits is bounded from outside; one that computes at once pays for no timer.
-async function inTime<T>(
-  timeoutMs: number,
-  context: WorkContext,
-  work: (context: WorkContext) => T | Promise<T>,
-): Promise<T> {
-  const timeout = new AbortController();
-  const signal = AbortSignal.any([context.signal, timeout.signal]);
-  const answer = work({ ...context, signal });
-  if (!(answer instanceof Promise)) return answer;
-  const late = new Error(`the extractor did not answer within ${timeoutMs} ms`);
-  const timer = setTimeout(() => timeout.abort(late), timeoutMs);
-  let onAbort: (() => void) | undefined;
-  const ended = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason as Error);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([answer, ended]);
-  } finally {
-    clearTimeout(timer);
-    if (onAbort) signal.removeEventListener("abort", onAbort);
-    // The race is decided; what the loser says later is nobody's business.
-    answer.catch(() => undefined);
-  }
-}

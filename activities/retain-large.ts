@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { PAYLOAD_PART_SIZE, type RetainItem } from "../contracts/retain.ts";
 import { fromCodePoint, pieces } from "../contracts/text.ts";
 import type { Chunk } from "../contracts/plugins.ts";
-import { Refused } from "../contracts/errors.ts";
+import { Deferred, Refused } from "../contracts/errors.ts";
 import { isBankLive } from "../db/banks.ts";
 import { readOrders } from "../db/brakes.ts";
 import { findErasedItems } from "../db/documents.ts";
@@ -173,8 +173,8 @@ async function writeStage(
     if (isErased) throw new Refused("erased while it was on its way");
     const step = { position, chunks: chunks.length, facts: facts.length };
     if (!(await advanceStagedPart(tx, staged.seq, staged.position, step))) {
-      // A second attempt is at work on the same item; one of us is a zombie and stops.
-      throw new Stopped("gone");
+      // One of the two is a zombie; the other writes it, or comes again when neither did.
+      throw new Deferred(new Date(Date.now() + 5_000), "another attempt is at work on it");
     }
     await insertDerived(tx, input.bankId, [{ seq: staged.seq, chunks, facts }]);
   });

@@ -110,8 +110,10 @@ async function attempt(
   // Entities the caller names are part of what facts say, so they make a document new.
   if (isKnown && !item.entities?.length) return { kind: "unchanged", due, item, known };
   const chunks = chunk(item.content, input.chunkSize);
+  // Of what is written: a validator may have rewritten what was accepted.
+  const size = chunks.at(-1)?.end ?? 0;
   const facts = await extractFacts(plugIns, chunks, item, work);
-  return { kind: "write", due, item, part: { digest, extractor, size: due.size, chunks, facts } };
+  return { kind: "write", due, item, part: { digest, extractor, size, chunks, facts } };
 }
 
 export function workContext({ ref, input, signal }: PageContext, due: DueItem): WorkContext {
@@ -155,7 +157,7 @@ export function whatNext(due: DueItem, error: unknown, maxAttempts: number): Pre
     case "refused":
       return blocked(due, reason);
     case "deferred":
-      return again(deferredUntil(error) ?? later(1), false);
+      return again(latest(deferredUntil(error), later(1)), false);
     case "infrastructure":
     case "cancelled":
       return again(new Date(Date.now() + 5_000), false);
@@ -164,6 +166,11 @@ export function whatNext(due: DueItem, error: unknown, maxAttempts: number): Pre
         ? failed(due, reason)
         : again(later(due.attempts + 1), true);
   }
+}
+
+// A time that is over must not make a try of every moment.
+function latest(asked: Date | undefined, earliest: Date): Date {
+  return asked && asked > earliest ? asked : earliest;
 }
 
 export function failed(due: DueItem, reason: string): Prepared {

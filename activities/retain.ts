@@ -39,7 +39,7 @@ export const retainActivities = ({ db, config, identity, draining }: RetainDeps)
   const plugIns = {
     validator: config.validator,
     extractor: config.extractor ?? proseExtractor,
-    extractTimeoutMs: config.retain?.extractTimeoutMs ?? 120_000,
+    timeoutMs: config.retain?.extractTimeoutMs ?? 120_000,
   };
 
   async function pages(ref: OperationRef, range: BatchRange): Promise<WorkReport> {

@@ -30,7 +30,7 @@ export interface HoldfastConfig {
     allow?: readonly string[];
   };
   retain?: {
-    /** Bound on one extraction, ms. Past it the try has failed. Default 120,000. */
+    /** Bound on one answer of extractor or validator, ms. Past it the try has failed. Default 120,000. */
     extractTimeoutMs?: number;
     /** Items of one page worked at the same time, when the extractor waits. Default 16. */
     extractConcurrency?: number;

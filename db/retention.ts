@@ -84,6 +84,7 @@ export const RETENTION: readonly RetentionLine[] = [
   { table: "observation_sources", keeps: "with its observation" },
   { table: "staged_parts", keeps: "until its operation ends" },
   { table: "schema_migrations", keeps: "for ever" },
+  { table: "installation", keeps: "for ever" },
 ];
 
 /** One round over all lines. Answers what went, by table. */

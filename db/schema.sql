@@ -205,6 +205,13 @@ create table holdfast.flights (
   constraint flights_pkey PRIMARY KEY (operation_id, generation, range_no)
 );
 
+create table holdfast.installation (
+  id uuid default gen_random_uuid() not null,
+  only_one boolean default true not null,
+  constraint installation_pkey PRIMARY KEY (only_one),
+  constraint there_is_one_installation CHECK (only_one)
+);
+
 create table holdfast.items (
   operation_id uuid not null,
   no integer not null,

@@ -30,7 +30,7 @@ export async function beginStagedPart(tx: Tx, key: StagedKey): Promise<StagedPar
       where part_seq = $1 and (extractor <> $2 or chunk_size <> $3) returning part_seq`,
     [key.seq, key.extractor, key.chunkSize],
   );
-  await deleteDerived(
+  await deleteUnshown(
     tx,
     stale.map((row) => row.part_seq),
   );
@@ -74,9 +74,23 @@ export async function deleteStagedParts(
   await tx.query("delete from holdfast.staged_parts where part_seq = any($1)", [
     parts.map((part) => part.seq),
   ]);
-  await deleteDerived(
+  await deleteUnshown(
     tx,
     parts.filter((part) => !part.keepDerived).map((part) => part.seq),
+  );
+}
+
+// A zombie may begin to stage an item that another attempt has written: what a part shows stays.
+async function deleteUnshown(tx: Tx, seqs: readonly string[]): Promise<void> {
+  if (seqs.length === 0) return;
+  const { rows } = await tx.query<{ seq: string }>(
+    `select seq from unnest($1::bigint[]) as s(seq)
+      where not exists (select from holdfast.document_parts p where p.seq = s.seq)`,
+    [seqs],
+  );
+  await deleteDerived(
+    tx,
+    rows.map((row) => row.seq),
   );
 }
 

@@ -4,19 +4,20 @@ import {
   type Client,
   type ScheduleOptions,
 } from "@temporalio/client";
+import { assertOwned, DOCTOR_SCHEDULE, OWNER_MEMO } from "../activities/namespace-owner.ts";
 import { CONTROL_QUEUE } from "../contracts/task-queues.ts";
-
-export const DOCTOR_SCHEDULE = "holdfast-doctor";
 
 /**
  * Makes the schedule that examines every five minutes, or brings an older one up to date. One that a
- * person paused stays paused.
+ * person paused stays paused. It also says whose the namespace is.
+ * @throws Conflict when the namespace belongs to another database
  */
-export async function ensureDoctorSchedule(client: Client): Promise<void> {
+export async function ensureDoctorSchedule(client: Client, installation: string): Promise<void> {
   try {
-    await client.schedule.create(definition);
+    await client.schedule.create({ ...definition, memo: { [OWNER_MEMO]: installation } });
   } catch (error) {
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+    await assertOwned(client, installation);
     await client.schedule
       .getHandle(DOCTOR_SCHEDULE)
       .update(({ state }) => ({ ...definition, state }));

@@ -9,6 +9,8 @@ import type { Logger } from "pino";
 import { v7 as uuidv7 } from "uuid";
 import { workActivities, controlActivities } from "../activities/index.ts";
 import type { HoldfastConfig } from "../contracts/config.ts";
+import { Conflict } from "../contracts/errors.ts";
+import { installationOf } from "../db/installation.ts";
 import { CONTROL_QUEUE, WORK_QUEUE } from "../contracts/task-queues.ts";
 import { assertSchema } from "../db/migrate.ts";
 import { assertReachable, openDb } from "../db/pool.ts";
@@ -74,9 +76,10 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
           maxRunningPerScope: options.maxRunningPerScope ?? 4,
         };
         loops.push(startRelay({ db: ownDb, client, log, limits }));
-        await ensureDoctorSchedule(client).catch((error: unknown) =>
-          log.warn({ err: error }, "the doctor's schedule could not be made"),
-        );
+        await ensureDoctorSchedule(client, await installationOf(ownDb)).catch((error: unknown) => {
+          if (error instanceof Conflict) throw error;
+          log.warn({ err: error }, "the doctor's schedule could not be made");
+        });
         const deps = { db, config, identity, client, log, limits, draining: signal };
         const common = {
           connection,

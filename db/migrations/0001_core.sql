@@ -318,3 +318,11 @@ create table holdfast.findings (
   resolved_at timestamptz,
   primary key (check_name, subject)
 );
+
+-- Who we are: a Temporal namespace belongs to one database.
+create table holdfast.installation (
+  id uuid not null default gen_random_uuid(),
+  only_one boolean primary key default true,
+  constraint there_is_one_installation check (only_one)
+);
+insert into holdfast.installation default values;

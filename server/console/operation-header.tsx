@@ -193,7 +193,7 @@ function Workflow({ id, settings }: { id: string; settings: ConsoleDeps["setting
 }
 
 /** Undefined when no address is set, or one that is no web address. */
-export function temporalAddress(
+function temporalAddress(
   { temporalUiUrl, namespace }: ConsoleDeps["settings"],
   workflowId: string,
 ): string | undefined {

@@ -5,7 +5,7 @@ import type { Db } from "../../db/pool.ts";
 import type { ConsoleDeps } from "../deps.ts";
 
 /** Bound on every statement of a page, ms. */
-export const READ_TIMEOUT_MS = 2_000;
+const READ_TIMEOUT_MS = 2_000;
 
 /** What a page may read with: every statement read-only and bounded. */
 export interface Reading {
@@ -25,7 +25,7 @@ export function readingAs(
 // A transaction per statement, so that one that runs out of time takes no other part of the page along.
 function bounded(db: Db): Db {
   const bound: Db["transaction"] = (work, how) =>
-    db.transaction(work, { ...how, readOnly: true, statementTimeoutMs: 60_000 });
+    db.transaction(work, { ...how, readOnly: true, statementTimeoutMs: READ_TIMEOUT_MS });
   return {
     ...db,
     query: (text, values) => bound((tx) => tx.query(text, values)),

@@ -80,7 +80,7 @@ function SignIn({ next, wrong }: { next: string; wrong?: string | undefined }) {
 }
 
 /** A place on this server to go on to; anything else becomes the overview. */
-export function safeNext(given: unknown): string {
+function safeNext(given: unknown): string {
   if (typeof given !== "string" || !given.startsWith("/")) return "/";
   const base = "http://here.invalid";
   if (!URL.canParse(given, base)) return "/";

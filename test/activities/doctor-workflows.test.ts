@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { Client, Connection } from "@temporalio/client";
 import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
@@ -9,8 +10,10 @@ import { operationWorkflowId } from "../../contracts/ids.ts";
 import { CONTROL_QUEUE, WORK_QUEUE } from "../../contracts/task-queues.ts";
 import { finishOperation } from "../../db/finish.ts";
 import { findOperation, markRunning, type OperationRow } from "../../db/operations.ts";
+import { installationOf } from "../../db/installation.ts";
 import type { Db } from "../../db/pool.ts";
-import { DOCTOR_SCHEDULE, ensureDoctorSchedule } from "../../workers/doctor-schedule.ts";
+import { DOCTOR_SCHEDULE } from "../../activities/namespace-owner.ts";
+import { ensureDoctorSchedule } from "../../workers/doctor-schedule.ts";
 import { documents, fresh } from "../support/fresh.ts";
 import { testNamespace } from "../support/namespace.ts";
 
@@ -250,13 +253,30 @@ test("without Temporal the doctor looks at rows, says what it could not do, and 
   expect((await findOperation(db, row.id))!.restarts).toBe(0);
 });
 
+test("a namespace belongs to one database: another is told so, and ends none of its workflows", async () => {
+  const { db, row } = await setup();
+  await ensureDoctorSchedule(client, randomUUID());
+  onTestFinished(() => client.schedule.getHandle(DOCTOR_SCHEDULE).delete());
+
+  await expect(ensureDoctorSchedule(client, await installationOf(db))).rejects.toThrow(
+    /belongs to another Holdfast database .* TEMPORAL_NAMESPACE/,
+  );
+  await db.query("delete from holdfast.operations where id = $1", [row.id]);
+  const { checks } = await examine({ db, client, repair: true });
+  expect(checks.find(({ name }) => name === "workflow-without-row")?.notDone).toMatch(
+    /belongs to another Holdfast database/,
+  );
+  expect((await handleOf(row).describe()).status.name).toBe("RUNNING");
+});
+
 test("the schedule is made once, stays paused when a person paused it, and repairs what it finds", async () => {
   const { db, row } = await setup();
   examined = { db };
-  await Promise.all([ensureDoctorSchedule(client), ensureDoctorSchedule(client)]);
+  const ours = await installationOf(db);
+  await Promise.all([ensureDoctorSchedule(client, ours), ensureDoctorSchedule(client, ours)]);
   const schedule = client.schedule.getHandle(DOCTOR_SCHEDULE);
   await schedule.pause("for the test");
-  await ensureDoctorSchedule(client);
+  await ensureDoctorSchedule(client, ours);
   expect((await schedule.describe()).state.paused).toBe(true);
 
   await handleOf(row).terminate("by an operator");

@@ -45,7 +45,7 @@ export async function dueByHand(
     ref: { kind: "retain", id, tenant, scope, generation, total, priority },
     input: RetainInput.parse(row.input),
     acceptedAt: row.accepted_at.toISOString(),
-    plugIns: { extractor, extractTimeoutMs: 10_000 },
+    plugIns: { extractor, timeoutMs: 10_000 },
     concurrency: 4,
     signal: new AbortController().signal,
   };

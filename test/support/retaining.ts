@@ -80,7 +80,7 @@ export async function knowledgeOf(db: Db): Promise<unknown> {
                    'mode', p.mode, 'size', p.size, 'tags', p.tags, 'metadata', p.metadata,
                    'context', p.context, 'happened', p.happened_at is not null,
                    'counted', jsonb_build_array(p.chunks, p.facts),
-                   'text', (select string_agg(c.text, '' order by c.no) from holdfast.chunks c
+                   'text', (select md5(string_agg(c.text, '' order by c.no)) from holdfast.chunks c
                              where c.part_seq = p.seq),
                    'chunks', (select jsonb_agg(jsonb_build_array(c.no, c.start_at, c.end_at) order by c.no)
                                 from holdfast.chunks c where c.part_seq = p.seq),
