@@ -83,6 +83,7 @@ export async function commitPage(
     current.flatMap((one) => (one.kind === "again" ? [one.failed] : [])),
   );
   await account(context, tx, settlements, settled);
+  await logTries(context, tx, current);
   return { settled: settled.size };
 }
 
@@ -289,6 +290,23 @@ async function account(
         message: `item ${itemNo} ${outcome}: ${reason ?? "no reason given"}`,
         fields: { itemNo, attempt },
       })),
+  );
+}
+
+async function logTries(
+  { ref }: PageContext,
+  tx: Tx,
+  prepared: readonly Prepared[],
+): Promise<void> {
+  const tries = prepared.flatMap((one) => (one.kind === "again" ? [one.failed] : []));
+  await appendLogs(
+    tx,
+    tries.slice(0, MAX_LOGGED).map(({ itemNo, error, dueAt, spends }) => ({
+      operationId: ref.id,
+      level: spends ? "warn" : "info",
+      message: `item ${itemNo} ${spends ? "failed" : "was put off"}: ${error}`,
+      fields: { itemNo, nextTry: dueAt.toISOString() },
+    })),
   );
 }
 

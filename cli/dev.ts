@@ -3,7 +3,7 @@ import type { StackAddresses } from "../dev/stack.ts";
 import { STATE_DIR } from "./connection.ts";
 import { examples } from "./declare.ts";
 import { Ended, EXIT } from "./failure.ts";
-import { aborted, interrupted } from "./interrupt.ts";
+import { aborted, interrupted, toItsEnd } from "./interrupt.ts";
 import { note, paint, printFields, printJsonLine, say } from "./output.ts";
 
 interface Flags {
@@ -19,7 +19,9 @@ export function register(program: Command): void {
     .option("--temporary", "throw everything away at the end")
     .option("--state <folder>", "where data and logs are kept", STATE_DIR)
     .option("--json", "print the addresses as one line of JSON when all is ready");
-  examples(dev, "holdfast dev", "holdfast dev --temporary").action(run);
+  examples(dev, "holdfast dev", "holdfast dev --temporary").action((flags: Flags) =>
+    toItsEnd(() => run(flags)),
+  );
 }
 
 async function run({ temporary, state, json }: Flags): Promise<void> {
@@ -40,13 +42,12 @@ async function run({ temporary, state, json }: Flags): Promise<void> {
     }
     throw new Ended(EXIT.refused);
   });
-  if (!product) process.exit(EXIT.ok);
+  if (!product) return;
   if (json) printJsonLine({ ...product.addresses, pid: process.pid });
   else welcome(product.addresses, temporary ? undefined : state);
   await aborted(signal);
   note("stopping ...");
   await product.stop();
-  process.exit(EXIT.ok);
 }
 
 // In a checkout nothing is installed, and npm puts its own words before ours.

@@ -1,8 +1,7 @@
 import type { Command } from "commander";
 import { plugins, settings } from "./connection.ts";
 import { examples } from "./declare.ts";
-import { EXIT } from "./failure.ts";
-import { aborted, interrupted } from "./interrupt.ts";
+import { aborted, interrupted, toItsEnd } from "./interrupt.ts";
 
 export function register(program: Command): void {
   const server = program
@@ -12,7 +11,7 @@ export function register(program: Command): void {
     server,
     "holdfast server",
     "HOLDFAST_HOST=0.0.0.0 HOLDFAST_PORT=8080 holdfast server",
-  ).action(run);
+  ).action(() => toItsEnd(run));
 }
 
 async function run(): Promise<void> {
@@ -29,5 +28,4 @@ async function run(): Promise<void> {
   await aborted(signal);
   await server.stop();
   await Promise.all([probe.close(), tracing.stop()]);
-  process.exit(EXIT.ok);
 }

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { plugins, settings } from "./connection.ts";
 import { examples } from "./declare.ts";
 import { Ended, EXIT } from "./failure.ts";
-import { interrupted } from "./interrupt.ts";
+import { interrupted, toItsEnd } from "./interrupt.ts";
 import { note, say } from "./output.ts";
 
 export function register(program: Command): void {
@@ -15,7 +15,7 @@ export function register(program: Command): void {
     "holdfast worker",
     "HOLDFAST_POOL=24 HOLDFAST_LOG=debug holdfast worker",
     "holdfast worker --check",
-  ).action(({ check }) => (check ? checkAlive() : run()));
+  ).action(({ check }) => (check ? checkAlive() : toItsEnd(run)));
 }
 
 async function run(): Promise<void> {
@@ -48,8 +48,6 @@ async function run(): Promise<void> {
   } finally {
     await tracing.stop();
   }
-  // Signal handlers and the SDK's native threads would keep the process.
-  process.exit(EXIT.ok);
 }
 
 async function checkAlive(): Promise<void> {

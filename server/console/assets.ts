@@ -1,10 +1,7 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { Hono } from "hono";
-
-// Beside this file in a checkout; after a build the files stay where they are in the package.
-const FOLDERS = ["./assets/", "../../../server/console/assets/"];
 
 const TYPES = {
   "console.css": "text/css; charset=utf-8",
@@ -48,11 +45,7 @@ const assets = new Map<Name, Asset>();
 function loaded(name: Name): Asset {
   const known = assets.get(name);
   if (known) return known;
-  const file = FOLDERS.map((folder) => new URL(folder + name, import.meta.url)).find((url) =>
-    existsSync(url),
-  );
-  if (!file) throw new Error(`the console's file ${name} is missing from the installation`);
-  const plain = new Uint8Array(readFileSync(file));
+  const plain = new Uint8Array(readFileSync(new URL(`./assets/${name}`, import.meta.url)));
   const hash = createHash("sha256").update(plain).digest("hex").slice(0, 12);
   const asset = {
     path: `/assets/${name.replace(".", `.${hash}.`)}`,

@@ -3,7 +3,7 @@ import type { Page } from "../../contracts/operation.ts";
 import { bankAddress, documentAddress } from "./bank-address.ts";
 import type { Body } from "./body.ts";
 import type { Visit } from "./frame.tsx";
-import { number } from "./format.ts";
+import { counted, number } from "./format.ts";
 import { Ago, Empty, NextPage, Shown, Table, withParams } from "./pieces.tsx";
 import { part, type Part } from "./reading.ts";
 
@@ -115,8 +115,8 @@ export async function bankBody({ c, read, url }: Visit): Promise<Body> {
 function BankFacts({ bank }: { bank: BankView }) {
   return (
     <p>
-      In {bank.tenant}: {number(bank.documents)} documents, {number(bank.facts)} facts,{" "}
-      {number(bank.observations)} observations.{" "}
+      In {bank.tenant}: {counted(bank.documents, "document")}, {counted(bank.facts, "fact")},{" "}
+      {counted(bank.observations, "observation")}.{" "}
       <a href={operationsOf(bank.tenant, bank.name)}>Its operations</a>,{" "}
       <a href={operationsOf(bank.tenant, bank.name, "open")}>{number(bank.openOperations)} open</a>.
     </p>

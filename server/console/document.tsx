@@ -5,7 +5,7 @@ import { bankAddress } from "./bank-address.ts";
 import { tenantOf } from "./banks.tsx";
 import type { Body } from "./body.ts";
 import type { Visit } from "./frame.tsx";
-import { number } from "./format.ts";
+import { counted, number } from "./format.ts";
 import { Ago, Id, NextPage, Table, withParams } from "./pieces.tsx";
 import {
   factAnchor,
@@ -71,9 +71,9 @@ function Head({ document, facts }: { document: DocumentView; facts: number }) {
       </p>
       <h1>{document.documentId}</h1>
       <p>
-        {number(document.size)} characters in {number(document.parts.length)}{" "}
-        {document.parts.length === 1 ? "part" : "parts"}, {number(facts)} facts. Made{" "}
-        <Ago at={document.createdAt} />, written <Ago at={document.updatedAt} />.
+        {counted(document.size, "character")} in {counted(document.parts.length, "part")},{" "}
+        {counted(facts, "fact")}. Made <Ago at={document.createdAt} />, written{" "}
+        <Ago at={document.updatedAt} />.
       </p>
       {tags.length > 0 && <p class="faint">Tags: {tags.join(", ")}</p>}
       {Object.keys(metadata).length > 0 && (

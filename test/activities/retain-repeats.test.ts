@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import { MockActivityEnvironment } from "@temporalio/testing";
 import { consolidateActivities } from "../../activities/consolidate.ts";
 import type { Db } from "../../db/pool.ts";
 import {
@@ -7,7 +6,7 @@ import {
   everyStepMayFail,
   type ActivityCase,
 } from "../support/every-activity.ts";
-import { knowledgeOf, makeDue, retaining, worker } from "../support/retaining.ts";
+import { inActivity, knowledgeOf, makeDue, retaining, worker } from "../support/retaining.ts";
 
 const range = { no: 1, from: 1, to: 10 };
 
@@ -117,9 +116,7 @@ const cases: ActivityCase[] = [
       await worker(db, config).whole(ref);
       const run = (using: Db) => {
         const { consolidate } = consolidateActivities({ db: using, config });
-        return new MockActivityEnvironment().run(() =>
-          consolidate({ queue: "consolidate", lane: 0 }),
-        );
+        return inActivity(() => consolidate({ queue: "consolidate", lane: 0 }));
       };
       return { db, run };
     },

@@ -1,4 +1,5 @@
 import { MockActivityEnvironment } from "@temporalio/testing";
+import { DefaultLogger } from "@temporalio/worker";
 import { operationActivities } from "../../activities/operation.ts";
 import { retainActivities } from "../../activities/retain.ts";
 import type { HoldfastConfig } from "../../contracts/config.ts";
@@ -15,18 +16,24 @@ export interface Working {
   finish(ref: OperationRef): Promise<Finished>;
 }
 
+/** Runs something as an activity would run. Failures are what many tests are about: no log of them. */
+export function inActivity<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  const logger = new DefaultLogger("ERROR");
+  const environment = new MockActivityEnvironment({}, { logger });
+  signal?.addEventListener("abort", () => environment.cancel("CANCELLED"), { once: true });
+  return environment.run(work) as Promise<T>;
+}
+
 /** The activities of one worker process, each call in an activity context of its own. */
 export function worker(db: Db, config: HoldfastConfig = {}, identity = "worker"): Working {
   const { begin, finish } = operationActivities({ db, identity });
   const { retainPages, retainWhole } = retainActivities({ db, config, identity });
-  const inContext = <T>(work: () => Promise<T>) =>
-    new MockActivityEnvironment({ attempt: 1 }).run(work) as Promise<T>;
   return {
-    begin: (ref) => inContext(() => begin(ref)),
-    pages: (ref, range) => inContext(() => retainPages(ref, range)),
-    whole: (ref) => inContext(() => retainWhole(ref)),
+    begin: (ref) => inActivity(() => begin(ref)),
+    pages: (ref, range) => inActivity(() => retainPages(ref, range)),
+    whole: (ref) => inActivity(() => retainWhole(ref)),
     finish: (ref) =>
-      inContext(() => finish(ref, { outcome: "failed", reason: "left open by its workflow" })),
+      inActivity(() => finish(ref, { outcome: "failed", reason: "left open by its workflow" })),
   };
 }
 

@@ -18,7 +18,7 @@ export interface Random {
   shuffle<T>(things: readonly T[]): T[];
 }
 
-/** One test per round, each with its own seed. */
+/** One test per round, each with its own seed, so that a failure can be had again. */
 export function rounds(title: string, scenario: (random: Random) => Promise<void>): void {
   for (let seed = FIRST_SEED; seed < FIRST_SEED + ROUNDS; seed++) {
     test(`${title} (seed ${seed})`, () => scenario(randomFrom(seed)));

@@ -1,10 +1,10 @@
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { operationWorkflowId } from "../../contracts/ids.ts";
 import { runDoctor } from "../../workers/doctor.ts";
-import { isFullRun, rounds } from "../support/rounds.ts";
+import { isFullRun, longRounds, rounds } from "../support/rounds.ts";
 import { letters } from "../support/letters.ts";
 import { startSystem, type System } from "../support/system.ts";
 
@@ -20,7 +20,7 @@ rounds(`Postgres killed, and away for ${OUTAGE_MS / 1_000} s, fails no item`, as
   const { postgres } = system.stack;
   await system.worker();
   const { id } = await submitSlow("away", 60);
-  await someDone(id, random.between(1, 20));
+  await atWork(id, random.between(0, 500));
   await postgres!.stop("kill");
   await sleep(OUTAGE_MS);
   await postgres!.start();
@@ -29,11 +29,11 @@ rounds(`Postgres killed, and away for ${OUTAGE_MS / 1_000} s, fails no item`, as
   await system.sound();
 });
 
-rounds("Temporal killed in the middle of a batch costs nothing but time", async (random) => {
+longRounds("Temporal killed in the middle of a batch costs nothing but time", async (random) => {
   const { temporal } = system.stack;
   await system.worker();
   const { id } = await submitSlow("temporal", 60);
-  await someDone(id, random.between(1, 20));
+  await atWork(id, random.between(0, 500));
   await temporal!.kill("SIGKILL");
   await sleep(random.between(0, 3_000));
   await temporal!.start();
@@ -41,7 +41,7 @@ rounds("Temporal killed in the middle of a batch costs nothing but time", async 
   await system.sound();
 });
 
-rounds("a batch accepted while Temporal is down starts when it is back", async () => {
+longRounds("a batch accepted while Temporal is down starts when it is back", async () => {
   const { temporal } = system.stack;
   await system.worker();
   await temporal!.kill("SIGKILL");
@@ -57,7 +57,7 @@ rounds(
     const { temporal } = system.stack;
     await system.worker();
     const { id } = await submitSlow("cancelled", 200);
-    await someDone(id, random.between(1, 20));
+    await atWork(id, random.between(0, 500));
     await temporal!.kill("SIGKILL");
     await system.holdfast.operation.cancel(id);
     const { rows } = await system.db.query<{ at: Date }>("select clock_timestamp() as at");
@@ -72,12 +72,12 @@ rounds("a workflow that was terminated, or wiped with its history, is adopted", 
   const { temporal } = system.stack;
   const worker = await system.worker();
   const { id } = await submitSlow("adopted", 120);
-  await someDone(id, random.between(1, 20));
+  await atWork(id, random.between(0, 500));
   if (random.seed % 2 === 1) {
     await worker.send("SIGKILL");
     await temporal!.kill("SIGKILL");
-    await rm(join(system.stack.dir, "temporal"), { recursive: true });
-    await temporal!.start().catch(() => undefined);
+    await wipeTemporal();
+    await temporal!.start();
     await system.worker();
   } else {
     const workflowId = operationWorkflowId({
@@ -102,7 +102,7 @@ rounds("everything killed at once and started in any order ends what was begun",
   const batches = await Promise.all(
     ["one", "two", "three"].map((bank) => submitSlow(`all-${bank}`, 40)),
   );
-  await someDone(batches[0]!.id, random.between(1, 20));
+  await atWork(batches[0]!.id, random.between(0, 500));
   await Promise.all(
     random
       .shuffle([
@@ -127,16 +127,22 @@ function submitSlow(bank: string, items: number) {
   return system.holdfast.retain.submit({ bank, options, items: letters(items, "[[sleep 100]]") });
 }
 
-// Pages hold up to 100 items, so "some" is at least a page in flight.
-function someDone(id: string, atLeast: number): Promise<void> {
-  void atLeast;
-  return system.eventually("it is at work", async () => {
+/** A page of it is in flight, and has been for `ms`. */
+async function atWork(id: string, ms: number): Promise<void> {
+  await system.eventually("it is at work", async () => {
     const { rowCount } = await system.db.query(
       "select from holdfast.flights where operation_id = $1",
       [id],
     );
     return rowCount! > 0;
   });
+  await sleep(ms);
+}
+
+async function wipeTemporal(): Promise<void> {
+  const dir = join(system.stack.dir, "temporal");
+  const files = (await readdir(dir)).filter((name) => name.includes(".db"));
+  await Promise.all(files.map((name) => rm(join(dir, name))));
 }
 
 async function chargedItems(id: string): Promise<number> {
