@@ -71,9 +71,21 @@ export async function loadConfig(path?: string): Promise<HoldfastConfig> {
     if (!path) return {};
     throw new InvalidInput([{ path: "HOLDFAST_CONFIG", message: `there is no file ${path}` }]);
   }
-  const module = (await import(pathToFileURL(file).href)) as { default?: HoldfastConfig };
+  const module = await importModule(file);
   if (!module.default || typeof module.default !== "object") {
     throw new InvalidInput([{ path: file, message: "must export default defineConfig({ ... })" }]);
   }
   return module.default;
+}
+
+async function importModule(file: string): Promise<{ default?: HoldfastConfig }> {
+  const url = pathToFileURL(file).href;
+  try {
+    return await import(url);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw error;
+  }
+  // Installed, and on a Node that reads no TypeScript by itself.
+  const { tsImport } = await import("tsx/esm/api");
+  return tsImport(url, import.meta.url);
 }

@@ -1,7 +1,8 @@
 import pLimit from "p-limit";
 import type { HoldfastConfig } from "../contracts/config.ts";
 import type { Drained, DrainRef } from "../contracts/messages.ts";
-import type { Consolidator } from "../contracts/plugins.ts";
+import type { Consolidator, FactForConsolidation } from "../contracts/plugins.ts";
+import { unstorable } from "../contracts/text.ts";
 import { findBankById, isBankLive } from "../db/banks.ts";
 import { ownKnowledge, shareBank } from "../db/locks.ts";
 import {
@@ -127,7 +128,7 @@ function consolidated(
           const said = await inTime("consolidator", TIMEOUT_MS, signal, (bounded) =>
             consolidator.consolidate(name, facts, { tenant, bank: ofBank, signal: bounded }),
           );
-          return { entity, observation: said && { entity, name, ...said } };
+          return { entity, observation: said && { entity, name, ...checked(said, facts) } };
         } catch (error) {
           return { entity, error };
         }
@@ -135,6 +136,24 @@ function consolidated(
     ),
   );
 }
+
+// What cannot be written is the fault of this one entity, not of the page it is written with.
+function checked(
+  said: { text: string; sources: readonly string[] },
+  facts: readonly FactForConsolidation[],
+): { text: string; sources: readonly string[] } {
+  const { text, sources } = said;
+  const known = new Set(facts.map((fact) => fact.id));
+  const stranger = sources.find((source) => !known.has(source));
+  if (stranger !== undefined) {
+    throw new Error(`the consolidator names a source it was not given: ${stranger}`);
+  }
+  const why = text.length > MAX_TEXT ? `is longer than ${MAX_TEXT}` : unstorable(text);
+  if (why) throw new Error(`the text of the consolidator ${why}`);
+  return { text, sources };
+}
+
+const MAX_TEXT = 100_000;
 
 // The facts were read before. What was said of one that went since may repeat it, so it is not
 // written: the entity is marked again.

@@ -10,24 +10,22 @@ export async function inTime<T>(
   signal: AbortSignal,
   ask: (signal: AbortSignal) => T | Promise<T>,
 ): Promise<T> {
+  signal.throwIfAborted();
   const timeout = new AbortController();
-  const answer = ask(AbortSignal.any([signal, timeout.signal]));
+  const bounded = AbortSignal.any([signal, timeout.signal]);
+  const answer = ask(bounded);
   if (!(answer instanceof Promise)) return answer;
-  let timer: NodeJS.Timeout | undefined;
-  let onAbort: (() => void) | undefined;
+  const timer = setTimeout(
+    () => timeout.abort(new Error(`the ${what} did not answer within ${timeoutMs} ms`)),
+    timeoutMs,
+  );
   const ended = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      timeout.abort();
-      reject(new Error(`the ${what} did not answer within ${timeoutMs} ms`));
-    }, timeoutMs);
-    onAbort = () => reject(signal.reason as Error);
-    signal.addEventListener("abort", onAbort, { once: true });
+    bounded.addEventListener("abort", () => reject(bounded.reason as Error), { once: true });
   });
   try {
     return await Promise.race([answer, ended]);
   } finally {
     clearTimeout(timer);
-    if (onAbort) signal.removeEventListener("abort", onAbort);
     answer.catch(() => undefined);
   }
 }

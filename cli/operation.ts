@@ -12,9 +12,15 @@ import { viewAudit, viewEvent } from "./row-views.ts";
 const KINDS = ["retain", "plan", "review", "reindex", "job", "count", "clear"] as const;
 const STATES = ["accepted", "running", "completed", "failed", "cancelled", "open"] as const;
 const OUTCOMES = [
-  ...["succeeded", "unchanged", "superseded", "blocked", "failed", "lost", "cancelled"],
+  "succeeded",
+  "unchanged",
+  "superseded",
+  "blocked",
+  "failed",
+  "lost",
+  "cancelled",
   "open",
-] as (Outcome | "open")[];
+] as const satisfies (Outcome | "open")[];
 const LEVELS = ["debug", "info", "warn", "error"] as const satisfies LogLine["level"][];
 
 interface Page {

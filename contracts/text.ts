@@ -30,6 +30,11 @@ export function unstorable(text: string): string | undefined {
   return undefined;
 }
 
+/** What a plug-in or a driver said, as it can be stored: without NUL, cut to `max` code units. */
+export function kept(text: string, max = 2_000): string {
+  return text.replaceAll("\0", "").slice(0, max);
+}
+
 function isWellFormed(text: string): boolean {
   // String.prototype.isWellFormed is in every supported Node; the lib typings lag behind.
   const probe = text as string & { isWellFormed?: () => boolean };

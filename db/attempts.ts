@@ -1,3 +1,4 @@
+import { kept } from "../contracts/text.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
 /** Tries that did not settle an item, and pages in flight, so that a crash is known and counted. */
@@ -31,7 +32,7 @@ export async function recordTries(
       tries.map((one) => one.itemNo),
       tries.map((one) => one.spends),
       tries.map((one) => one.dueAt),
-      tries.map((one) => one.error.replaceAll("\0", "").slice(0, 2_000)),
+      tries.map((one) => kept(one.error)),
     ],
   );
 }

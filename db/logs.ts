@@ -1,4 +1,5 @@
 import type { LogLine, Page } from "../contracts/operation.ts";
+import { kept } from "../contracts/text.ts";
 import type { Queryable } from "./pool.ts";
 
 /** Log lines of operations: append-only, a partition per day, gone with it. */
@@ -21,7 +22,7 @@ export async function appendLogs(db: Queryable, lines: readonly NewLogLine[]): P
     [
       lines.map((line) => line.operationId),
       lines.map((line) => line.level),
-      lines.map((line) => line.message.replaceAll("\0", "").slice(0, MAX_MESSAGE)),
+      lines.map((line) => kept(line.message, MAX_MESSAGE)),
       lines.map((line) => (line.fields ? JSON.stringify(line.fields) : null)),
     ],
   );

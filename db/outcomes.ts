@@ -1,4 +1,5 @@
 import type { Outcome } from "../contracts/operation.ts";
+import { kept } from "../contracts/text.ts";
 import { isOpen } from "./items.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
@@ -10,13 +11,6 @@ export interface Settlement {
   reason?: string | undefined;
   attempt: number;
 }
-
-/** A reason is what some plug-in or driver said: anything, at any length. */
-function storedReason(reason: string): string {
-  return reason.replaceAll("\0", "").slice(0, MAX_REASON);
-}
-
-const MAX_REASON = 2_000;
 
 /**
  * Settles items and answers which of them this call settled: effects are written for those only.
@@ -44,7 +38,7 @@ export async function settleItems(
       settlements.map((settlement) => settlement.itemNo),
       settlements.map((settlement) => settlement.outcome),
       settlements.map((settlement) =>
-        settlement.reason === undefined ? null : storedReason(settlement.reason),
+        settlement.reason === undefined ? null : kept(settlement.reason),
       ),
       settlements.map((settlement) => settlement.attempt),
       by,
@@ -68,7 +62,7 @@ export async function settleOpenItems(
        from holdfast.items i
       where i.operation_id = $1 and ${isOpen("i", "$2")}
      on conflict do nothing`,
-    [operation.id, operation.generation, outcome, storedReason(reason), by],
+    [operation.id, operation.generation, outcome, kept(reason), by],
   );
   return rowCount ?? 0;
 }

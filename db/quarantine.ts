@@ -1,3 +1,4 @@
+import { kept } from "../contracts/text.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
 /** Keys that keep failing in a drain: counted, and held once they have failed often enough. */
@@ -14,7 +15,7 @@ export async function countFailure(
         set attempts = q.attempts + 1, reason = excluded.reason, held = q.attempts + 1 >= $5,
             at = clock_timestamp()
      returning attempts`,
-    [failure.queue, failure.scope, failure.key, failure.reason.slice(0, 2_000), failure.cap],
+    [failure.queue, failure.scope, failure.key, kept(failure.reason), failure.cap],
   );
   return rows[0]!.attempts;
 }

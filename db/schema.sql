@@ -357,7 +357,8 @@ create table holdfast.progress_deltas (
   answer jsonb,
   folded boolean default false not null,
   at timestamp with time zone default clock_timestamp() not null,
-  constraint progress_deltas_pkey PRIMARY KEY (operation_id, source, stage, outcome)
+  place smallint default 0 not null,
+  constraint progress_deltas_pkey PRIMARY KEY (operation_id, source, place)
 ) partition by RANGE (operation_id);
 CREATE INDEX deltas_not_folded ON ONLY holdfast.progress_deltas USING btree (operation_id) WHERE (NOT folded);
 

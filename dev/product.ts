@@ -22,6 +22,7 @@ export interface ProductOptions {
 
 export interface Product {
   readonly addresses: StackAddresses & { consoleUrl: string };
+  readonly worker: KeptWorker;
   /** Stops worker, server and stack, in this order. */
   stop(): Promise<void>;
 }
@@ -66,6 +67,7 @@ export async function startProduct(options: ProductOptions): Promise<Product | u
     const { databaseUrl, temporalAddress, temporalUiUrl, namespace } = stack;
     return {
       addresses: { databaseUrl, temporalAddress, temporalUiUrl, namespace, consoleUrl: server.url },
+      worker,
       stop,
     };
   } catch (error) {

@@ -112,7 +112,8 @@ create table holdfast.payloads (
   primary key (operation_id, item_no, part)
 ) partition by range (operation_id);
 
--- `answer` is what a repeated post with the same source is told.
+-- `answer` is what a repeated post with the same source is told. A source has a first row (place 0),
+-- or none: whoever comes second with the same source finds it, whatever counts it brings.
 create table holdfast.progress_deltas (
   operation_id uuid not null,
   source text not null,
@@ -122,7 +123,8 @@ create table holdfast.progress_deltas (
   answer jsonb,
   folded boolean not null default false,
   at timestamptz not null default clock_timestamp(),
-  primary key (operation_id, source, stage, outcome)
+  place smallint not null default 0,
+  primary key (operation_id, source, place)
 ) partition by range (operation_id);
 create index deltas_not_folded on holdfast.progress_deltas (operation_id) where not folded;
 

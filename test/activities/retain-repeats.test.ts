@@ -8,7 +8,7 @@ import {
 } from "../support/every-activity.ts";
 import { inActivity, knowledgeOf, makeDue, retaining, worker } from "../support/retaining.ts";
 
-const range = { no: 1, from: 1, to: 10 };
+const range = { no: 1, from: 1, to: 3 };
 
 /** Two generations of documents: some new, some replaced, some unchanged, some appended to. */
 const STANDING = [
@@ -125,7 +125,8 @@ const cases: ActivityCase[] = [
 ];
 
 everyActivityRepeats(cases);
-everyStepMayFail(cases);
+// All statements of `retainPages` are among those of `retainWhole`.
+everyStepMayFail(cases.filter(({ name }) => name !== "retainPages"));
 
 test("an activity whose worker is gone after its last commit is repeated to the same answer", async () => {
   const { db, ref } = await arranged();

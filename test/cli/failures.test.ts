@@ -174,17 +174,12 @@ test("without a database every command says in one line what is missing", async 
   expectFailure(odd, 2, /DATABASE_URL: must begin with postgres:\/\//);
 
   const away = `postgres://holdfast@127.0.0.1:${await freePort()}/holdfast`;
-  const commands = [
-    ["operation", "list"],
-    ["migrate"],
-    ["worker"],
-    ["worker", "--check"],
-    submit(),
-  ];
-  for (const args of commands) {
-    const ran = await cli.runHere(args, { input: GOOD, env: { DATABASE_URL: away } });
-    expectFailure(ran, 1, /Postgres.*ECONNREFUSED.*check DATABASE_URL/);
+  const unreachable = /Postgres.*ECONNREFUSED.*check DATABASE_URL/;
+  const env = { DATABASE_URL: away };
+  for (const args of [["operation", "list"], ["migrate"], ["worker", "--check"], submit()]) {
+    expectFailure(await cli.runHere(args, { input: GOOD, env }), 1, unreachable);
   }
+  expectFailure(await cli.run(["worker"], { env }), 1, unreachable);
   const noSuch = new URL(cli.databaseUrl);
   noSuch.pathname = "/nowhere";
   const ran = await cli.runHere(["bank", "list"], { env: { DATABASE_URL: noSuch.href } });

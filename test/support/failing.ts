@@ -1,23 +1,40 @@
 import type { Db, Queryable, Rows, TransactionOptions, Tx } from "../../db/pool.ts";
 
-/** Called before each statement with its number, from 1 on. What it throws, the statement throws. */
-export type Before = (statement: number, text: string) => void | Promise<void>;
+/** Called with the number of a statement, from 1 on. What it throws, the statement throws. */
+export type Hook = (statement: number, text: string) => void | Promise<void>;
 
-/** The same database, with something happening before each statement. Transactions are real. */
-export function watched(db: Db, before: Before): Db {
+/**
+ * The same database, with something happening before each statement, commits included. Transactions
+ * are real. `after`: when what a statement did stands and only its answer is still to come, which is
+ * the case of commits and of statements outside transactions.
+ */
+export function watched(db: Db, before: Hook, after: Hook = () => undefined): Db {
   let statements = 0;
-  const watch = (inner: Queryable): Queryable => ({
+  const watch = (inner: Queryable, stands: Hook): Queryable => ({
     async query<R>(text: string, values?: unknown[]): Promise<Rows<R>> {
-      await before(++statements, text);
-      return inner.query<R>(text, values);
+      const statement = ++statements;
+      await before(statement, text);
+      const rows = await inner.query<R>(text, values);
+      await stands(statement, text);
+      return rows;
     },
   });
+  const inside = (tx: Queryable) => watch(tx, () => undefined);
   return {
     ...db,
-    query: watch(db).query,
-    transaction: <T>(work: (tx: Tx) => Promise<T>, options?: TransactionOptions) =>
-      db.transaction((tx) => work(watch(tx)), options),
-    within: (tx) => watch(db.within(tx)),
+    query: watch(db, after).query,
+    async transaction<T>(work: (tx: Tx) => Promise<T>, options?: TransactionOptions) {
+      let statement = 0;
+      const result = await db.transaction(async (tx) => {
+        const answer = await work(inside(tx));
+        statement = ++statements;
+        await before(statement, "commit");
+        return answer;
+      }, options);
+      await after(statement, "commit");
+      return result;
+    },
+    within: (tx) => inside(db.within(tx)),
   };
 }
 

@@ -11,9 +11,9 @@ import { fresh, type Fresh } from "./fresh.ts";
 
 export interface Working {
   begin(ref: OperationRef): Promise<unknown>;
-  pages(ref: OperationRef, range: BatchRange): Promise<WorkReport>;
+  pages(ref: OperationRef, range: BatchRange, cancelled?: AbortSignal): Promise<WorkReport>;
   whole(ref: OperationRef): Promise<{ finished: Finished } | { report: WorkReport }>;
-  finish(ref: OperationRef): Promise<Finished>;
+  finish(ref: OperationRef, outcome?: "failed" | "cancelled"): Promise<Finished>;
 }
 
 /** Runs something as an activity would run. Failures are what many tests are about: no log of them. */
@@ -30,10 +30,10 @@ export function worker(db: Db, config: HoldfastConfig = {}, identity = "worker")
   const { retainPages, retainWhole } = retainActivities({ db, config, identity });
   return {
     begin: (ref) => inActivity(() => begin(ref)),
-    pages: (ref, range) => inActivity(() => retainPages(ref, range)),
+    pages: (ref, range, cancelled) => inActivity(() => retainPages(ref, range), cancelled),
     whole: (ref) => inActivity(() => retainWhole(ref)),
-    finish: (ref) =>
-      inActivity(() => finish(ref, { outcome: "failed", reason: "left open by its workflow" })),
+    finish: (ref, outcome = "failed") =>
+      inActivity(() => finish(ref, { outcome, reason: "left open by its workflow" })),
   };
 }
 
