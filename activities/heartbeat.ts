@@ -1,9 +1,9 @@
 import { Context, heartbeat } from "@temporalio/activity";
 
-const EVERY_MS = 2_000;
+const EVERY_MS = 1_000;
 
 /**
- * Runs long work with a heartbeat every 2 s, so that a dead worker is noticed and a cancellation
+ * Runs long work with a heartbeat every second, so that a dead worker is noticed and a cancellation
  * arrives. What the work waits for is bounded by itself: each statement, each extraction.
  */
 export async function beating<T>(

@@ -22,6 +22,8 @@ export interface StackOptions {
   temporal?: boolean;
   /** `durable` unless told otherwise; `fast` is for state nobody would miss. */
   durability?: Durability;
+  /** Settings of the Temporal server, as in its dynamic configuration. */
+  temporalConfig?: Record<string, string>;
   /** Where DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and TEMPORAL_UI_URL are looked up. */
   environment?: NodeJS.ProcessEnv;
   log?: (line: string) => void;
@@ -84,6 +86,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack | Po
           uiPort: before.temporalUi,
           durability,
           namespace,
+          dynamicConfig: options.temporalConfig,
           log,
         }).then((server) => {
           temporal = server;
@@ -103,7 +106,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack | Po
     ...(temporalAddress && {
       temporalAddress,
       temporalUiUrl:
-        (temporal as TemporalServer | undefined)?.uiUrl ?? environment["TEMPORAL_UI_URL"],
+        (temporal)?.uiUrl ?? environment["TEMPORAL_UI_URL"],
     }),
     namespace,
   };

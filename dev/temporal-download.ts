@@ -47,7 +47,7 @@ async function fetchTo(archive: string, url: string): Promise<void> {
     });
     clearTimeout(giveUp);
     if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
-    await pipeline(Readable.fromWeb(response.body as ReadableStream), createWriteStream(archive));
+    await pipeline(Readable.fromWeb(response.body), createWriteStream(archive));
   } catch (cause) {
     const reason = (cause as { cause?: Error }).cause?.message ?? (cause as Error).message;
     throw new Error(`no answer from ${new URL(url).host}: ${reason}`, { cause });

@@ -16,6 +16,8 @@ export interface TemporalOptions {
   /** `durable` keeps workflows through a crash of the machine, `fast` only through one of the server. */
   durability?: "durable" | "fast";
   namespace?: string;
+  /** Settings of the server, as in its dynamic configuration. */
+  dynamicConfig?: Record<string, string> | undefined;
   /** Taken if they are free. */
   port?: number | undefined;
   uiPort?: number | undefined;
@@ -83,6 +85,9 @@ export async function startTemporal(options: TemporalOptions): Promise<TemporalS
     ...UNLIMITED.map((key) => `--dynamic-config-value=${key}=100000`),
     "--dynamic-config-value=matching.enableFairness=true",
     "--dynamic-config-value=system.enableActivityEagerExecution=true",
+    ...Object.entries(options.dynamicConfig ?? {}).map(
+      ([key, value]) => `--dynamic-config-value=${key}=${value}`,
+    ),
     ...SEARCH_ATTRIBUTES.map((name) => `--search-attribute=${name}=Keyword`),
     "--log-level=warn",
     ...(await newsFlag(path)),

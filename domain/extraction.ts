@@ -43,7 +43,7 @@ export function extractFacts(
 
   const offsets = codePointOffsets(text);
   return sentences.map((sentence) => {
-    const { sure, first } = sentence.names as { sure: string[]; first?: string };
+    const { sure, first } = sentence.names;
     const entities = distinct([
       ...given.filter((name) => occursIn(sentence.text, name)).map((name) => name.shown),
       ...(first && known.has(first) ? [first] : []),

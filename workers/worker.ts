@@ -42,6 +42,8 @@ export interface WorkerOptions {
 
 /** A dead worker's workflows move to another after this long. */
 const STICKY_MS = 3_000;
+/** Every heartbeat is passed on, so that a dead worker is known after one timeout and no later. */
+const HEARTBEAT_MS = 1_000;
 /** Activities may end their page in this time after the signal; then they are cancelled. */
 const GRACE_MS = 10_000;
 const FORCE_MS = 25_000;
@@ -87,6 +89,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
           identity,
           shutdownGraceTime: GRACE_MS,
           shutdownForceTime: FORCE_MS,
+          maxHeartbeatThrottleInterval: HEARTBEAT_MS,
+          defaultHeartbeatThrottleInterval: HEARTBEAT_MS,
           interceptors: { activity: [activityTracing] },
         };
         const control = await Worker.create({

@@ -27,7 +27,7 @@ export const repeatableWrites: ActivityOptions = {
 export const pagedWork: ActivityOptions = {
   taskQueue: WORK_QUEUE,
   startToCloseTimeout: 3_600_000,
-  heartbeatTimeout: 8_000,
+  heartbeatTimeout: 6_000,
   retry: untilItWorks,
 };
 

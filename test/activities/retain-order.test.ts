@@ -84,7 +84,7 @@ test("documents are what their items say in order of acceptance, however batches
           }),
         );
       }
-      await Promise.all(refs.map((ref, index) => made.finished(ref, workers[index % 2]!)));
+      await Promise.all(refs.map((ref, index) => made.finished(ref, workers[index % 2])));
 
       expect(await documentsOf(made)).toEqual(modelOf(batches.flat()));
       expect(await knowledgeOf(made.db)).toMatchObject({ strays: 0 });

@@ -470,7 +470,7 @@ test("every field of an item arrives where it is read", async () => {
   await made.finished(ref, worker(made.db, { extractor }));
   const { content: _, ...about } = item;
   expect(received[0]).toEqual({ ...about, tags: ["batch", "own"] });
-  const { rows } = await made.db.query<Record<string, unknown>>(
+  const { rows } = await made.db.query(
     `select document_id, context, happened_at, tags, metadata, mode
        from holdfast.document_parts order by seq`,
   );

@@ -202,7 +202,7 @@ test("a driver that reads numbers and times its own way makes no difference", as
     types: {
       getTypeParser: (oid: number) =>
         oid === 20 ? Number : oid === 17 ? bytesOf : (text: string) => text,
-    } as never,
+    },
   });
   await odd.connect();
   function bytesOf(text: string): Uint8Array {
@@ -230,7 +230,7 @@ test("parsers that an application sets on pg for itself make no difference", asy
   const { TIMESTAMPTZ, INT8, JSONB, BOOL } = pg.types.builtins;
   const oids = [TIMESTAMPTZ, INT8, JSONB, BOOL] as const;
   const usual = oids.map((oid) => pg.types.getTypeParser(oid));
-  onTestFinished(() => oids.forEach((oid, index) => pg.types.setTypeParser(oid, usual[index]!)));
+  onTestFinished(() => oids.forEach((oid, index) => pg.types.setTypeParser(oid, usual[index])));
   for (const oid of oids) pg.types.setTypeParser(oid, (text: string) => `theirs ${text}`);
 
   const holdfast = connect({ databaseUrl: url });
@@ -335,7 +335,7 @@ test("a key answers the operation of its first use, however often and from where
     documentId,
   }));
   const shuffled = { items, key: "order-7", documentTags: undefined, bank: "notes" };
-  const repeated = await holdfast.retain.submit(shuffled as never);
+  const repeated = await holdfast.retain.submit(shuffled);
   expect(repeated).toMatchObject({ id: answers[0]!.id, existing: true });
 
   // Nor does it matter which door the batch comes through.

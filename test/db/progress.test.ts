@@ -89,6 +89,18 @@ test("a source counts once, whatever it says the second time, folded or not", as
   expect(await totals(db, id)).toEqual(counts);
 });
 
+test("one source from many at once counts once, even when each says something else", async () => {
+  const { db } = await fresh();
+  const id = uuidv7();
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, (_, n) =>
+      add(db, id, "post/1", [{ stage: "retain", outcome: `outcome ${n}`, n: 1 }]),
+    ),
+  );
+  expect(answers.filter(Boolean)).toHaveLength(1);
+  expect(Object.values(await totals(db, id))).toEqual([1]);
+});
+
 test("two folders at once fold every delta once and wait for nobody", async () => {
   const { db } = await fresh();
   const ids = Array.from({ length: 20 }, () => uuidv7());

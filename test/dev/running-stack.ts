@@ -25,7 +25,7 @@ export async function runStack(...args: string[]): Promise<RunningStack> {
     detached: true,
   });
   const [line] = await Promise.race([
-    once(createInterface({ input: child.stdout as Readable }), "line"),
+    once(createInterface({ input: child.stdout }), "line"),
     once(child, "exit").then(([code]) => Promise.reject(new Error(`stack ended with ${code}`))),
   ]);
   return { ...JSON.parse(line), process: child, below: processesBelow(child.pid ?? 0) };

@@ -135,7 +135,7 @@ const events = fc
   .map((list) =>
     list.map(({ kind, document }, index): Event => {
       if (kind === "erase") return { kind: "erase", document, seq: BigInt(index + 1) };
-      return { kind: "item", item: item(index + 1, kind as "append" | "replace", document) };
+      return { kind: "item", item: item(index + 1, kind, document) };
     }),
   );
 

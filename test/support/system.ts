@@ -9,7 +9,7 @@ import type { OperationView } from "../../contracts/operation.ts";
 import { migrate } from "../../db/migrate.ts";
 import { openDb, type Db } from "../../db/pool.ts";
 import { spawnWorker, type WorkerProcess } from "../../dev/spawn-worker.ts";
-import { startStack, type Stack } from "../../dev/stack.ts";
+import { startStack, type Stack, type StackOptions } from "../../dev/stack.ts";
 import { until } from "../../dev/until.ts";
 import { runDoctor } from "../../workers/doctor.ts";
 import { lazyClient } from "../../workers/temporal-client.ts";
@@ -42,15 +42,19 @@ export interface System {
 const CONFIG = fileURLToPath(new URL("../system/fixtures/obedient.config.ts", import.meta.url));
 
 export async function startSystem(
-  options: { durability?: "durable" | "fast"; environment?: NodeJS.ProcessEnv } = {},
+  options: Pick<StackOptions, "durability" | "temporalConfig"> = {},
 ): Promise<System> {
-  const { durability = "fast", environment } = options;
-  const stack = await startStack({ durability, environment: {}, log: () => undefined });
+  const stack = await startStack({
+    durability: "fast",
+    environment: {},
+    log: () => undefined,
+    ...options,
+  });
   const { databaseUrl, temporalAddress, namespace } = stack;
   await migrate(databaseUrl);
   const state = await mkdtemp(join(tmpdir(), "holdfast-obedient-"));
   const db = openDb({ url: databaseUrl, size: 6, name: "test" });
-  const holdfast = connect({ databaseUrl });
+  const holdfast = connect({ databaseUrl, config: { webhooks: { allow: ["127.0.0.1"] } } });
   const { client: temporal, close } = lazyClient({ address: temporalAddress, namespace });
   let workers: WorkerProcess[] = [];
   let gates: Gate[] = [];
@@ -66,7 +70,7 @@ export async function startSystem(
         temporalAddress: at.temporalAddress ?? temporalAddress,
         namespace: at.namespace ?? namespace,
         config: CONFIG,
-        environment: { ...process.env, ...environment, OBEDIENT_STATE: state },
+        environment: { ...process.env, OBEDIENT_STATE: state },
       });
       workers.push(worker);
       onTestFailed(() => console.error(`worker ${worker.pid}:\n${worker.lines().join("\n")}`));
