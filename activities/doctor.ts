@@ -39,7 +39,7 @@ export interface Finding {
   did?: string;
 }
 
-export interface CheckReport {
+interface CheckReport {
   name: string;
   explanation: string;
   ms: number;

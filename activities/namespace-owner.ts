@@ -11,7 +11,7 @@ export const DOCTOR_SCHEDULE = "holdfast-doctor";
 export const OWNER_MEMO = "installation";
 
 /** The installation a namespace belongs to; undefined: nobody's yet. */
-export async function ownerOf(client: Client): Promise<string | undefined> {
+async function ownerOf(client: Client): Promise<string | undefined> {
   try {
     const { memo } = await client.schedule.getHandle(DOCTOR_SCHEDULE).describe();
     return memo?.[OWNER_MEMO] as string | undefined;

@@ -22,7 +22,7 @@ export type Prepared =
   | { kind: "settle"; due: DueItem; settlement: Settlement }
   | { kind: "again"; due: DueItem; failed: FailedTry };
 
-export interface PreparedPart {
+interface PreparedPart {
   digest: Buffer;
   extractor: string;
   size: number;

@@ -44,7 +44,7 @@ export async function withHoldfast<T>(
 }
 
 /** Who stands in the audit for what the CLI does. */
-export function actor(): string {
+function actor(): string {
   try {
     return `cli:${userInfo().username}`;
   } catch {

@@ -14,7 +14,7 @@ export const EXIT = {
 } as const;
 
 /** Commander's own refusals, with the command they are about. */
-export class UsageError extends Error {}
+class UsageError extends Error {}
 
 /** What a command throws instead of ending the process where commander would end it. */
 export function afterCommander(command: Command, error: CommanderError): Error {
@@ -48,7 +48,9 @@ export function tellFailure(error: unknown): number {
   if (process.env["HOLDFAST_DEBUG"] === "1") {
     process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : error}\n`);
     for (let cause = causeOf(error); cause; cause = causeOf(cause)) {
-      process.stderr.write(`caused by ${cause instanceof Error ? cause.stack : String(cause)}\n`);
+      process.stderr.write(
+        `caused by ${cause instanceof Error ? cause.stack : messageOf(cause)}\n`,
+      );
     }
     return exitCode;
   }
@@ -56,7 +58,7 @@ export function tellFailure(error: unknown): number {
   return exitCode;
 }
 
-export function exitCodeOf(error: unknown): number {
+function exitCodeOf(error: unknown): number {
   if (error instanceof Ended) return error.exitCode;
   if (error instanceof UsageError || error instanceof InvalidInput) return EXIT.badInput;
   if (!(error instanceof HoldfastError)) return EXIT.failed;

@@ -6,9 +6,9 @@
 const stdout = process.stdout;
 
 /** True when text may be coloured: a terminal, and nobody asked for none. */
-export function mayColour(stream: NodeJS.WriteStream = stdout): boolean {
+function mayColour(stream: NodeJS.WriteStream = stdout): boolean {
   const { NO_COLOR, TERM } = process.env;
-  return stream.isTTY === true && !NO_COLOR && TERM !== "dumb";
+  return stream.isTTY && !NO_COLOR && TERM !== "dumb";
 }
 
 type Colour = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";

@@ -51,7 +51,10 @@ export async function startProduct(options: ProductOptions): Promise<Product | u
       schema: environment["HOLDFAST_SCHEMA"] || "holdfast",
     });
     for (const name of applied) log(`applied migration ${name}`);
-    if (signal.aborted) return  (await stop());
+    if (signal.aborted) {
+      await stop();
+      return undefined;
+    }
 
     const server = await serve(stack, environment);
     parts.push(server);
@@ -63,7 +66,10 @@ export async function startProduct(options: ProductOptions): Promise<Product | u
     });
     parts.push(worker);
     await Promise.race([worker.ready, untilAborted(signal)]);
-    if (signal.aborted) return  (await stop());
+    if (signal.aborted) {
+      await stop();
+      return undefined;
+    }
     const { databaseUrl, temporalAddress, temporalUiUrl, namespace } = stack;
     return {
       addresses: { databaseUrl, temporalAddress, temporalUiUrl, namespace, consoleUrl: server.url },

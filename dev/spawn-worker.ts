@@ -34,7 +34,7 @@ export interface WorkerProcess {
 }
 
 const KEPT_LINES = 200;
-const ENDING: readonly NodeJS.Signals[] = ["SIGKILL", "SIGTERM", "SIGINT"];
+const ENDING: ReadonlySet<NodeJS.Signals> = new Set(["SIGKILL", "SIGTERM", "SIGINT"]);
 
 /**
  * Starts a worker as a process of its own, on the leash of this one. It is node itself, with no runner
@@ -82,7 +82,7 @@ export async function spawnWorker(options: WorkerProcessOptions): Promise<Worker
     async send(signal) {
       if (!runs(child)) return;
       child.kill(signal);
-      if (ENDING.includes(signal)) await ended;
+      if (ENDING.has(signal)) await ended;
     },
     lines: () => [...said],
   };

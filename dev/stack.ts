@@ -105,8 +105,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack | Po
     databaseUrl,
     ...(temporalAddress && {
       temporalAddress,
-      temporalUiUrl:
-        (temporal)?.uiUrl ?? environment["TEMPORAL_UI_URL"],
+      temporalUiUrl: temporal?.uiUrl ?? environment["TEMPORAL_UI_URL"],
     }),
     namespace,
   };

@@ -4,7 +4,6 @@ import { chmod, mkdtemp, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { ReadableStream } from "node:stream/web";
 
 // Temporal's own address for the CLI, the one its SDKs fetch their dev server from.
 const ARCHIVES = "https://temporal.download/cli/archive";

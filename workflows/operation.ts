@@ -30,7 +30,7 @@ import { repeatableWrites } from "./policies.ts";
 const { begin, finish, takeWake } =
   proxyActivities<ReturnType<typeof operationActivities>>(repeatableWrites);
 
-export const wake = defineSignal(WAKE_SIGNAL);
+const wake = defineSignal(WAKE_SIGNAL);
 
 /** What a kind of operation does between begin and finish. */
 export interface Work {
@@ -41,7 +41,7 @@ export interface Work {
 }
 
 /** A small operation's one activity: it may have begun, worked and finished in one go. */
-export type WholeReport = { finished: Finished } | { report: WorkReport };
+type WholeReport = { finished: Finished } | { report: WorkReport };
 
 export function operation(work: Work) {
   return async (ref: OperationRef): Promise<Finished> => {
@@ -138,7 +138,7 @@ function dueTime(report: WorkReport): number {
 }
 
 /** Runs `work` over all of `things`, at most `window` at a time, and answers in their order. */
-export async function inWindow<T, R>(
+async function inWindow<T, R>(
   things: readonly T[],
   window: number,
   work: (thing: T) => Promise<R>,

@@ -34,7 +34,7 @@ const MANY_STARTS = 6;
  * nor braked, with room left for it. Either the relay has not asked for a minute, or its starts do not
  * take.
  */
-export async function findOverdueStarts(db: Queryable, limits: Limits): Promise<OverdueRow[]> {
+async function findOverdueStarts(db: Queryable, limits: Limits): Promise<OverdueRow[]> {
   const { rows } = await db.query<OverdueRow>(
     `with running as (
        select tenant, scope, count(*) as n from holdfast.operations
@@ -58,7 +58,7 @@ export async function findOverdueStarts(db: Queryable, limits: Limits): Promise<
   return rows;
 }
 
-export function overdueStart(row: OverdueRow): Found {
+function overdueStart(row: OverdueRow): Found {
   const waits =
     row.start_attempts >= MANY_STARTS
       ? `was started ${row.start_attempts} times and still waits: no worker begins it, or Temporal refuses it`

@@ -4,7 +4,7 @@ import { StateBadge } from "./state-badge.tsx";
 
 // What went wrong stands first, where it is seen.
 const ORDER = OUTCOMES.toSorted((a, b) => badness(b) - badness(a));
-const LEFT_OUT: readonly Outcome[] = ["unchanged", "superseded"];
+const LEFT_OUT: ReadonlySet<Outcome> = new Set(["unchanged", "superseded"]);
 
 function badness(outcome: Outcome): number {
   return ["cancelled", "blocked", "lost", "failed"].indexOf(outcome);
@@ -23,7 +23,7 @@ export function OutcomeCounts(props: {
   const present = ORDER.filter((outcome) => (counts[outcome] ?? 0) > 0);
   if (present.length === 0) return <span class="faint">none yet</span>;
   const short = brief && present.length > 1;
-  const others = short ? present.filter((outcome) => LEFT_OUT.includes(outcome)) : [];
+  const others = short ? present.filter((outcome) => LEFT_OUT.has(outcome)) : [];
   return (
     <span class="outcomes">
       {present

@@ -15,6 +15,8 @@ export interface Ran {
   out: string;
   /** What was said on stderr, without the line end. */
   err: string;
+  // What it is, is said where it is read.
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters
   json<T = Record<string, unknown>>(): T;
 }
 
@@ -116,7 +118,7 @@ export function start(
         ...Object.fromEntries(inherited),
         TSX_TSCONFIG_PATH: join(ROOT, "tsconfig.json"),
         ...Object.fromEntries(asked),
-      } as NodeJS.ProcessEnv,
+      },
       stdio: ["pipe", "pipe", "pipe"],
     },
   );

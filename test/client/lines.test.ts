@@ -87,9 +87,7 @@ test("what is wrong with an upload is told by line, and nothing is written", asy
     expect((error as HoldfastError).message, name).toMatch(message);
     expect((error as HoldfastError).status, name).toBe(status);
   }
-  await expect(holdfast.retain.submitLines({ bank: "" }, upload(good))).rejects.toThrow(
-    /^bank: /,
-  );
+  await expect(holdfast.retain.submitLines({ bank: "" }, upload(good))).rejects.toThrow(/^bank: /);
   expect(await snapshotOf(db)).toEqual(before);
 });
 

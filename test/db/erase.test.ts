@@ -116,8 +116,9 @@ async function staged(bankId: string, operationId: string): Promise<void> {
   });
 }
 
+const inOrder = (a: string, b: string) => (a < b ? -1 : 1);
 const places = async () =>
-  (await searchDatabase(db, WORD)).map((hit) => hit.split(":")[0]).toSorted();
+  (await searchDatabase(db, WORD)).map((hit) => hit.split(":")[0]!).toSorted(inOrder);
 
 /** Every column that the states above can plant a word in. */
 const PLANTED = [

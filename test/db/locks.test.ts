@@ -216,7 +216,7 @@ test("hot statements find their rows by index, and in one partition", async () =
 
   const open = await planOf(db, (tx) => openInRange(tx, range));
   expect(
-    scans(open).filter((table) => table.startsWith('items_')),
+    scans(open).filter((table) => table.startsWith("items_")),
     open,
   ).toEqual([]);
 
@@ -234,7 +234,7 @@ test("hot statements find their rows by index, and in one partition", async () =
   );
   expect(settle).toMatch(/outcomes_\d{8}_pkey/);
   expect(
-    scans(settle).filter((table) => table.startsWith('outcomes_')),
+    scans(settle).filter((table) => table.startsWith("outcomes_")),
     settle,
   ).toEqual([]);
 

@@ -31,10 +31,11 @@ test("tracing is off unless asked for; then the caller's trace goes through the 
 
   const received: string[] = [];
   const collector = createServer((request: IncomingMessage, response) => {
-    void text(request).then((body) => {
-      received.push(`${request.url} ${body}`);
+    const receive = async () => {
+      received.push(`${request.url} ${await text(request)}`);
       response.end("{}");
-    });
+    };
+    void receive();
   }).listen(0, "127.0.0.1");
   await once(collector, "listening");
   const { port } = collector.address() as AddressInfo;

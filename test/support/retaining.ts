@@ -21,7 +21,7 @@ export function inActivity<T>(work: () => Promise<T>, signal?: AbortSignal): Pro
   const logger = new DefaultLogger("ERROR");
   const environment = new MockActivityEnvironment({}, { logger });
   signal?.addEventListener("abort", () => environment.cancel("CANCELLED"), { once: true });
-  return environment.run(work) as Promise<T>;
+  return environment.run<[], T, () => Promise<T>>(work);
 }
 
 /** The activities of one worker process, each call in an activity context of its own. */

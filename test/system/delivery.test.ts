@@ -16,7 +16,7 @@ rounds("an event whose worker died before it heard the answer arrives again", as
     void worker!.send("SIGKILL").then(() => answer.destroy());
   }, 200);
   const tenant = `hooked-${random.seed}`;
-  await system.holdfast.webhook.create({ tenant, url: hook.url, events: ["operation.finished"] });
+  await system.holdfast.webhook.add({ tenant, url: hook.url, events: ["operation.finished"] });
   worker = await system.worker();
   const { id } = await system.holdfast.retain.submit({ tenant, bank: "hooked", items: letters(5) });
   await worker.ended;

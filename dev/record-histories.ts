@@ -1,0 +1,169 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { connect, type Holdfast } from "../client/index.ts";
+import { DOCTOR_SCHEDULE } from "../activities/namespace-owner.ts";
+import type { Client } from "@temporalio/client";
+import { drainWorkflowId, rangeWorkflowId } from "../contracts/ids.ts";
+import { migrate } from "../db/migrate.ts";
+import { letters } from "../test/support/letters.ts";
+import { runDoctor } from "../workers/doctor.ts";
+import { recordHistory } from "../workers/history-files.ts";
+import { lazyClient } from "../workers/temporal-client.ts";
+import { spawnWorker } from "./spawn-worker.ts";
+import { startStack, type Stack } from "./stack.ts";
+import { until } from "./until.ts";
+
+/**
+ * Records the histories that test/replay replays, one per way a workflow can go:
+ * `node --import tsx dev/record-histories.ts [name ...]`. Run it when workflows are changed on purpose,
+ * beside the old ones if those are still to be understood.
+ */
+const FOLDER = fileURLToPath(new URL("../test/replay/histories/", import.meta.url));
+const CONFIG = fileURLToPath(
+  new URL("../test/system/fixtures/obedient.config.ts", import.meta.url),
+);
+
+interface Scene {
+  holdfast: Holdfast;
+  temporal: Client;
+  stack: Stack;
+}
+/** Answers the workflow to record: its id, and the run where it had more than one. */
+type Scenario = (scene: Scene) => Promise<{ workflowId: string; runId?: string }>;
+
+/** Above what one activity does in one go. */
+const RANGED = 600;
+
+const scenarios: Record<string, Scenario> = {
+  "small-completed": (scene) => ended(scene, letters(5)),
+  "small-failed": (scene) => ended(scene, letters(3, "[[oversized]]")),
+  "small-deferred": (scene) => ended(scene, letters(3, "[[defer 2500]]")),
+  "small-cancelled": (scene) => ended(scene, letters(40, "[[sleep 2000]]"), cancelled),
+  "small-paused-and-resumed": (scene) => ended(scene, letters(40, "[[sleep 600]]"), paused),
+  "ranged-completed": (scene) => ended(scene, letters(RANGED)),
+  "ranged-deferred": (scene) =>
+    ended(scene, [...letters(RANGED), ...letters(2, "[[defer 4000]]", "late")]),
+  "ranged-cancelled": (scene) => ended(scene, letters(RANGED, "[[sleep 200]]"), cancelled),
+  "ranged-failed": (scene) =>
+    ended(scene, [...letters(RANGED), ...letters(1, "[[oversized]]", "oversized")]),
+  "ranged-adopted": (scene) => ended(scene, letters(RANGED, "[[sleep 200]]"), terminated),
+  "range-of-a-batch": async (scene) => {
+    const { workflowId } = await ended(scene, letters(RANGED));
+    return { workflowId: rangeWorkflowId(workflowId, 1) };
+  },
+  "drain-consolidate": async (scene) => {
+    await ended(scene, letters(5));
+    await until(
+      async () => (await scene.holdfast.db.query("select 1 from holdfast.marks")).rows.length === 0,
+      60_000,
+      () => "there are marks",
+    );
+    return closed(scene, drainWorkflowId("consolidate", 0));
+  },
+  "doctor-examination": async (scene) => {
+    await scene.temporal.schedule.getHandle(DOCTOR_SCHEDULE).trigger();
+    const query = `WorkflowType = "examineNow" and ExecutionStatus = "Completed"`;
+    let found: string | undefined;
+    await until(
+      async () => {
+        for await (const one of scene.temporal.workflow.list({ query })) found = one.workflowId;
+        return found;
+      },
+      60_000,
+      () => "there is no examination",
+      200,
+    );
+    return { workflowId: found! };
+  },
+};
+
+async function ended(
+  scene: Scene,
+  items: ReturnType<typeof letters>,
+  meddle?: (scene: Scene, id: string, workflowId: string) => Promise<void>,
+): Promise<{ workflowId: string }> {
+  const { holdfast } = scene;
+  const bank = `bank-${performance.now()}`;
+  const { id } = await holdfast.retain.submit({ bank, items });
+  const { workflowId } = await holdfast.operation.get(id);
+  if (meddle) {
+    await until(
+      async () =>
+        (await holdfast.db.query("select 1 from holdfast.flights where operation_id = $1", [id]))
+          .rows.length > 0,
+      60_000,
+      () => `${id} is not at work`,
+    );
+    await meddle(scene, id, workflowId);
+  }
+  await holdfast.operation.wait(id);
+  return closed(scene, workflowId);
+}
+
+async function closed({ temporal }: Scene, workflowId: string): Promise<{ workflowId: string }> {
+  const handle = temporal.workflow.getHandle(workflowId);
+  await until(
+    async () => (await handle.describe()).status.name !== "RUNNING",
+    180_000,
+    () => `${workflowId} does not close`,
+    200,
+  );
+  return { workflowId };
+}
+
+async function cancelled({ holdfast }: Scene, id: string): Promise<void> {
+  await holdfast.operation.cancel(id);
+}
+
+async function paused({ holdfast, temporal }: Scene, id: string, workflowId: string) {
+  await holdfast.operation.pause(id);
+  const handle = temporal.workflow.getHandle(workflowId);
+  // Resting shows as a timer: the fold of pages has come back.
+  await until(
+    async () =>
+      (await handle.fetchHistory()).events!.some((event) => event.timerStartedEventAttributes),
+    60_000,
+    () => `${workflowId} does not rest`,
+    200,
+  );
+  await holdfast.operation.resume(id);
+}
+
+async function terminated({ temporal, stack }: Scene, _id: string, workflowId: string) {
+  await temporal.workflow.getHandle(workflowId).terminate("by an operator");
+  const { databaseUrl, temporalAddress: address, namespace } = stack;
+  await runDoctor({ databaseUrl, temporal: { address, namespace }, repair: true });
+}
+
+async function main(names: readonly string[]): Promise<void> {
+  const stack = await startStack({ durability: "fast", environment: {} });
+  const { databaseUrl, temporalAddress, namespace } = stack;
+  await migrate(databaseUrl);
+  const state = join(stack.dir, "obedient");
+  await mkdir(state);
+  const environment = { ...process.env, OBEDIENT_STATE: state };
+  const worker = await spawnWorker({ ...stack, config: CONFIG, environment });
+  await worker.ready;
+  const holdfast = connect({ databaseUrl });
+  const { client: temporal, close } = lazyClient({ address: temporalAddress, namespace });
+  try {
+    for (const name of names) {
+      const scenario = scenarios[name];
+      if (!scenario) throw new Error(`no scenario "${name}": ${Object.keys(scenarios).join(", ")}`);
+      const workflow = await scenario({ holdfast, temporal, stack });
+      const file = join(FOLDER, `${name}.json`);
+      await rm(file, { force: true });
+      await recordHistory(temporal, workflow, file);
+      process.stdout.write(`${name}: ${workflow.workflowId}\n`);
+    }
+  } finally {
+    await worker.send("SIGTERM");
+    await Promise.all([holdfast.close(), close()]);
+    await stack.stop();
+  }
+}
+
+const named = process.argv.slice(2);
+await main(named.length > 0 ? named : Object.keys(scenarios));
+process.exit(0);
