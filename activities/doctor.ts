@@ -5,6 +5,7 @@ import { DEFAULT_TENANT } from "../contracts/operation.ts";
 import { DEFAULT_LIMITS, ROW_CHECKS, type Check, type Found, type Limits } from "../db/doctor.ts";
 import { relayLag } from "../db/doctor/queues.ts";
 import { resolveFindings, upsertFindings } from "../db/findings.ts";
+import { markExamined } from "../db/installation.ts";
 import type { Db, Queryable } from "../db/pool.ts";
 import { boundedCall } from "./bounded-call.ts";
 import { Sights } from "./doctor-sights.ts";
@@ -86,7 +87,10 @@ export async function examine(options: ExamineOptions): Promise<Examination> {
   }
   const left = findings.filter((finding) => finding.left);
   const looked = seen.map(({ look }) => look.name);
-  await db.transaction((tx) => resolveFindings(tx, looked, left));
+  await db.transaction(async (tx) => {
+    await resolveFindings(tx, looked, left);
+    await markExamined(tx);
+  });
   return { findings, checks };
 }
 

@@ -14,7 +14,7 @@ export const benchmark: Benchmark = {
     await scene.startWorker();
     frame.note("one worker, no work");
     await sleep(frame.quick ? 3_000 : 15_000); // what a start does once is not counted
-    const seconds = frame.quick ? 10 : 60;
+    const seconds = frame.quick ? 10 : FULL_CIRCLE_S;
     const log = join(scene.stack.dir, "postgres", "postgres.log");
     const said = await linesOf(log, seconds * 1_000);
     const statements = said.flatMap(statementsOf);
@@ -22,10 +22,13 @@ export const benchmark: Benchmark = {
       below: 5,
     });
     const loops = statements.filter(({ by }) => by === "holdfast-upkeep").length;
-    frame.measure("of these relay and upkeep", loops / seconds, "statements/s");
+    frame.measure("of these, relay and upkeep", loops / seconds, "statements/s");
     await frame.close();
   },
 };
+
+/** Everything done by the clock comes round at least once: the doctor takes longest, five minutes. */
+const FULL_CIRCLE_S = 300;
 
 /** The server writes down every statement it is given, with who gave it: no count of ours between. */
 async function logStatements(databaseUrl: string): Promise<void> {

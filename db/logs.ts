@@ -15,17 +15,35 @@ const MAX_MESSAGE = 4_000;
 
 /** Appends lines in one statement. */
 export async function appendLogs(db: Queryable, lines: readonly NewLogLine[]): Promise<void> {
-  if (lines.length === 0) return;
+  const [first, ...others] = lines;
+  if (!first) return;
+  if (others.length === 0) return appendLog(db, first);
   await db.query(
     `insert into holdfast.logs (operation_id, level, message, fields)
      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[])`,
     [
       lines.map((line) => line.operationId),
       lines.map((line) => line.level),
-      lines.map((line) => kept(line.message, MAX_MESSAGE)),
-      lines.map((line) => (line.fields ? JSON.stringify(line.fields) : null)),
+      lines.map(storedMessage),
+      lines.map(storedFields),
     ],
   );
+}
+
+// Beside a count comes one line as a rule, and planning an unnest costs as much as writing it.
+async function appendLog(db: Queryable, line: NewLogLine): Promise<void> {
+  await db.query(
+    "insert into holdfast.logs (operation_id, level, message, fields) values ($1, $2, $3, $4)",
+    [line.operationId, line.level, storedMessage(line), storedFields(line)],
+  );
+}
+
+function storedMessage({ message }: NewLogLine): string {
+  return kept(message, MAX_MESSAGE);
+}
+
+function storedFields({ fields }: NewLogLine): string | null {
+  return fields ? JSON.stringify(fields) : null;
 }
 
 /** Lines in order of writing. `after`: seq of the last line seen. `newest`: the last page instead. */

@@ -81,6 +81,14 @@ export async function readProgress(
   return byOperation;
 }
 
+/** Whether there is anything to fold; asked far more often than there is. */
+export async function hasUnfolded(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query<{ unfolded: boolean }>(
+    `select exists (select from holdfast.progress_deltas where not folded) as unfolded`,
+  );
+  return rows[0]!.unfolded;
+}
+
 /** Folds up to `limit` deltas in one statement. Answers how many it folded. */
 export async function foldDeltas(tx: Tx, limit = 5_000): Promise<number> {
   const { rows } = await tx.query<{ folded: number }>(

@@ -207,6 +207,7 @@ create table holdfast.flights (
 
 create table holdfast.installation (
   id uuid default gen_random_uuid() not null,
+  examined_at timestamp with time zone,
   only_one boolean default true not null,
   constraint installation_pkey PRIMARY KEY (only_one),
   constraint there_is_one_installation CHECK (only_one)

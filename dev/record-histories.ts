@@ -1,4 +1,5 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { connect, type Holdfast } from "../client/index.ts";
@@ -19,6 +20,7 @@ import { until } from "./until.ts";
  * `node --import tsx dev/record-histories.ts [name ...]`. Run it when workflows are changed on purpose,
  * beside the old ones if those are still to be understood.
  */
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const FOLDER = fileURLToPath(new URL("../test/replay/histories/", import.meta.url));
 const CONFIG = fileURLToPath(
   new URL("../test/system/fixtures/obedient.config.ts", import.meta.url),
@@ -155,6 +157,7 @@ async function main(names: readonly string[]): Promise<void> {
       const file = join(FOLDER, `${name}.json`);
       await rm(file, { force: true });
       await recordHistory(temporal, workflow, file);
+      await withoutMachine(file);
       process.stdout.write(`${name}: ${workflow.workflowId}\n`);
     }
   } finally {
@@ -162,6 +165,12 @@ async function main(names: readonly string[]): Promise<void> {
     await Promise.all([holdfast.close(), close()]);
     await stack.stop();
   }
+}
+
+/** What the file says of the machine it was recorded on is nobody's business, and differs each time. */
+async function withoutMachine(file: string): Promise<void> {
+  const text = await readFile(file, "utf8");
+  await writeFile(file, text.replaceAll(ROOT, "/").replaceAll(`@${hostname()}`, "@recorder"));
 }
 
 const named = process.argv.slice(2);

@@ -3,7 +3,7 @@ import { sweepErasedBanks } from "../db/erase.ts";
 import { takeDuty } from "../db/locks.ts";
 import { makePartitions } from "../db/partitions.ts";
 import type { Db } from "../db/pool.ts";
-import { foldDeltas } from "../db/progress.ts";
+import { foldDeltas, hasUnfolded } from "../db/progress.ts";
 import { sweepRetention } from "../db/retention.ts";
 import { deleteStagedParts, findAbandonedParts } from "../db/staged-parts.ts";
 import { markWorkerSeen } from "../db/workers.ts";
@@ -38,6 +38,7 @@ export function startUpkeep({ db, log, worker }: UpkeepOptions): Loop[] {
 const FOLD_LIMIT = 5_000;
 
 async function fold(db: Db): Promise<void> {
+  if (!(await hasUnfolded(db))) return;
   for (;;) {
     const folded = await db.transaction(async (tx) =>
       (await takeDuty(tx, "fold")) ? foldDeltas(tx, FOLD_LIMIT) : 0,

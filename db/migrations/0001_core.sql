@@ -321,9 +321,10 @@ create table holdfast.findings (
   primary key (check_name, subject)
 );
 
--- Who we are: a Temporal namespace belongs to one database.
+-- Who we are, for a Temporal namespace belongs to one database; and when the doctor last looked.
 create table holdfast.installation (
   id uuid not null default gen_random_uuid(),
+  examined_at timestamptz,
   only_one boolean primary key default true,
   constraint there_is_one_installation check (only_one)
 );

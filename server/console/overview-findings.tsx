@@ -46,15 +46,25 @@ export function Overdue(props: {
 
 const OPERATION_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-export function Findings({ part }: { part: Part<FindingRow[]> }) {
+export function Findings({ part, examined }: { part: Part<FindingRow[]>; examined: Date | null }) {
   return (
     <>
       <h2>Findings of the doctor</h2>
+      <p class="faint">
+        {examined ? (
+          <>
+            It looked last <Ago at={examined} />.
+          </>
+        ) : (
+          "It has not looked yet; a worker has it look every five minutes."
+        )}
+      </p>
       <Shown part={part}>
         {(rows) =>
           rows.length === 0 ? (
             <Empty command="holdfast doctor">
-              Nothing open: no check has found disagreement. To check now:
+              {examined ? "Nothing open: no check has found disagreement." : "Nothing is known."} To
+              check now:
             </Empty>
           ) : (
             <>

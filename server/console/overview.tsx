@@ -1,6 +1,7 @@
 import { listBrakes } from "../../db/brakes.ts";
 import { deliveryDepth } from "../../db/delivery-status.ts";
 import { listFindings } from "../../db/findings.ts";
+import { lastExamined } from "../../db/installation.ts";
 import { markDepths } from "../../db/marks.ts";
 import { countOperations } from "../../db/operations.ts";
 import { finishedInLastHour, overdueStarts } from "../../db/throughput.ts";
@@ -18,9 +19,10 @@ const START_BOUND_SECONDS = 30;
 /** Is anything wrong, what is waiting, and who holds what back. Needs Postgres alone. */
 export async function overviewBody({ db, tenants }: Reading): Promise<Body> {
   const wide = tenants === undefined;
-  const [findings, overdue, counts, finished, marks, deliveries, workers, brakes] =
+  const [findings, examined, overdue, counts, finished, marks, deliveries, workers, brakes] =
     await Promise.all([
       wide ? part(() => listFindings(db, SHOWN_FINDINGS + 1)) : undefined,
+      part(() => lastExamined(db)),
       wide ? part(() => overdueStarts(db, START_BOUND_SECONDS)) : undefined,
       part(() => countOperations(db, tenants)),
       part(() => finishedInLastHour(db, tenants)),
@@ -37,7 +39,11 @@ export async function overviewBody({ db, tenants }: Reading): Promise<Body> {
         <>
           <h1>Overview</h1>
           {overdue && <Overdue part={overdue} online={valueOr(workers, []).length} />}
-          {findings ? <Findings part={findings} /> : <Narrow tenants={tenants!} />}
+          {findings ? (
+            <Findings part={findings} examined={valueOr(examined, null)} />
+          ) : (
+            <Narrow tenants={tenants!} />
+          )}
         </>
       ),
       "by-kind": <ByKind part={counts} />,
