@@ -8,8 +8,10 @@ const unit = [
   "test/replay/**/*.test.ts",
 ];
 const dev = ["test/dev/**/*.test.ts"];
-// These kill servers and workers, so each file starts its own.
+// These kill servers and workers, so each file starts its own. `npm run test:crash` runs them all, many
+// times; with the others there is time for one round of most.
 const system = ["test/system/**/*.test.ts"];
+const longOnly = process.env["HOLDFAST_CRASH_ROUNDS"] ? [] : ["test/system/**/*.rounds.test.ts"];
 
 export default defineConfig({
   test: {
@@ -27,7 +29,13 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "system", include: system, testTimeout: 90_000, hookTimeout: 90_000 },
+        test: {
+          name: "system",
+          include: system,
+          exclude: longOnly,
+          testTimeout: 300_000,
+          hookTimeout: 90_000,
+        },
       },
       {
         extends: true,

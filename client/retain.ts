@@ -103,7 +103,7 @@ class Batch {
     this.#spool = spool;
     // The key names the request, it is not part of what is asked.
     const { key: _, ...asked } = rawHeader;
-    this.#digest = createBatchDigest({ kind: "retain", ...asked });
+    this.#digest = createBatchDigest({ kind: "retain", ...asked, tenant: header.tenant });
   }
 
   get size(): number {

@@ -339,6 +339,50 @@ test("after a crash the next page is half as large, and only an item that was al
     expect(item).toMatchObject({ outcome: "succeeded", crashes: 0 });
 });
 
+test("a zombie that comes late to its commit writes nothing of what another attempt has settled", async () => {
+  const made = await retaining();
+  const ref = await made.accept({
+    items: [
+      { documentId: "lost", content: "one" },
+      { documentId: "open", content: "two" },
+    ],
+    options: { maxAttempts: 1 },
+  });
+  await markRunning(made.db, ref.id, 1);
+  let wakeUp: () => void = () => undefined;
+  const asleep = new Promise<void>((resolve) => (wakeUp = resolve));
+  let started: () => void = () => undefined;
+  const isStarted = new Promise<void>((resolve) => (started = resolve));
+  const sleeping: Extractor = {
+    name: "sleeping",
+    version: "1",
+    async extract(chunk) {
+      started();
+      await asleep;
+      return [{ text: chunk.text }];
+    },
+  };
+  const zombie = worker(made.db, { extractor: sleeping }, "zombie").pages(ref, upTo(1));
+  await isStarted;
+  // The attempt that took its place fails the one item, and puts off the other.
+  const live = obeying({
+    one: throwing(() => new Error("cannot")),
+    two: throwing(() => new Deferred(new Date(Date.now() + 600_000))),
+  });
+  await worker(made.db, { extractor: live }, "live").pages(ref, upTo(1));
+  wakeUp();
+  await zombie;
+  expect(await itemsOf(made, ref.id)).toMatchObject([
+    { outcome: "failed", reason: "cannot" },
+    { outcome: "succeeded" },
+  ]);
+  expect(await textsOf(made.db)).toEqual({ open: "two" });
+  expect(await made.working.finish(ref)).toMatchObject({ counts: { failed: 1, succeeded: 1 } });
+  expect((await made.holdfast.operation.get(ref.id)).stages).toMatchObject([
+    { counts: { failed: 1, succeeded: 1 }, done: 2 },
+  ]);
+});
+
 test("a cancel reaches the extractor, nothing is begun after it, and what was done stays", async () => {
   const made = await retaining();
   let started = 0;

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
-import { operationActivities } from "../../activities/operation.ts";
 import { addDeltas } from "../../db/progress.ts";
 import { finishOperation, type Ending } from "../../db/finish.ts";
 import { markRunning } from "../../db/operations.ts";
 import { settleItems } from "../../db/outcomes.ts";
 import type { Outcome } from "../../contracts/operation.ts";
 import { documents, fresh } from "../support/fresh.ts";
+import { worker } from "../support/retaining.ts";
 import { snapshotOf } from "../support/snapshot.ts";
 
 async function running(n: number) {
@@ -134,7 +134,7 @@ test("a cancel of what is accepted ends it at once with its ledger, and no workf
     { actor: "test", action: "operation.cancel", before: { state: "accepted" } },
   ]);
   const before = await snapshotOf(db);
-  const { begin, finish } = operationActivities({ db, identity: "worker" });
+  const { begin, finish } = worker(db);
   const ref = {
     id,
     kind: "retain",
@@ -145,7 +145,7 @@ test("a cancel of what is accepted ends it at once with its ledger, and no workf
     priority: 3,
   };
   expect(await begin(ref)).toEqual({ state: "gone", was: "cancelled" });
-  expect(await finish(ref, { outcome: "failed", reason: "late" })).toMatchObject({
+  expect(await finish(ref)).toMatchObject({
     state: "cancelled",
     counts: { cancelled: 3 },
   });
@@ -184,7 +184,7 @@ test("an end belongs to its generation: a late one of an earlier generation chan
   expect(await finish({ generation: 3 })).toEqual({ state: "gone", counts: {} });
   expect(await snapshotOf(db)).toEqual(before);
 
-  const { begin } = operationActivities({ db, identity: "worker" });
+  const { begin } = worker(db);
   const ref = { id, kind: "retain", tenant: "default", scope: "notes", total: 3, priority: 3 };
   expect(await begin({ ...ref, generation: 1 })).toMatchObject({ state: "gone" });
   expect(await begin({ ...ref, generation: 2 })).toMatchObject({ state: "running" });

@@ -112,13 +112,15 @@ test("who closes an operation waits for its commits, and they for nobody else", 
       order.push(name);
       await wait;
     });
-  const working = holding((tx) => shareOperation(tx, id), "work", held);
+  let locked: () => void = () => undefined;
+  const isLocked = new Promise<void>((resolve) => (locked = resolve));
+  const working = holding((tx) => shareOperation(tx, id).then(locked), "work", held);
+  await isLocked;
   await holding((tx) => shareOperation(tx, id), "beside");
   const closing = holding((tx) => ownOperation(tx, id), "close");
   await holding((tx) => ownOperation(tx, "01900000-0000-7000-8000-000000000002"), "other");
-  await waitFor(db, 1);
+  await waitFor(db, 1).finally(release);
   order.push("released");
-  release();
   await Promise.all([working, closing]);
   expect(order).toEqual(["work", "beside", "other", "released", "close"]);
   await Promise.all([

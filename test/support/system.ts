@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 import type { Client } from "@temporalio/client";
 import { expect, onTestFailed } from "vitest";
 import { connect, type Holdfast } from "../../client/index.ts";
-import type { OperationView } from "../../contracts/operation.ts";
+import type { Accepted, OperationView } from "../../contracts/operation.ts";
+import type { RetainSubmit } from "../../contracts/retain.ts";
 import { migrate } from "../../db/migrate.ts";
 import { openDb, type Db } from "../../db/pool.ts";
 import { spawnWorker, type WorkerProcess } from "../../dev/spawn-worker.ts";
@@ -24,6 +25,11 @@ export interface System {
   readonly temporal: Client;
   /** A worker whose extractor obeys what is written in the text: see fixtures/obedient.config.ts. */
   worker(options?: { temporalAddress?: string; namespace?: string }): Promise<WorkerProcess>;
+  /** Accepts a batch into a bank of its own. */
+  submit(
+    items: RetainSubmit["items"],
+    settings?: Pick<RetainSubmit, "tenant" | "options">,
+  ): Promise<Accepted>;
   /** Holds a session of the product at a place in the database. */
   gate(obstacle: Obstacle): Promise<Gate>;
   /** Waits for the condition, over a database that may be away. */
@@ -58,6 +64,7 @@ export async function startSystem(
   const { client: temporal, close } = lazyClient({ address: temporalAddress, namespace });
   let workers: WorkerProcess[] = [];
   let gates: Gate[] = [];
+  let banks = 0;
 
   const system: System = {
     stack,
@@ -77,6 +84,8 @@ export async function startSystem(
       await worker.ready;
       return worker;
     },
+    submit: (items, settings = {}) =>
+      holdfast.retain.submit({ bank: `bank-${++banks}`, items, ...settings }),
     async gate(obstacle) {
       const made = await gate(databaseUrl, obstacle);
       gates.push(made);

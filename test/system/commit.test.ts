@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import type { WorkerProcess } from "../../dev/spawn-worker.ts";
-import type { Gate, Obstacle } from "../support/gate.ts";
+import { disconnectAt, refuseAt, type Gate, type Obstacle } from "../support/gate.ts";
 import { rounds } from "../support/rounds.ts";
 import { letters } from "../support/letters.ts";
 import { startSystem, type System } from "../support/system.ts";
@@ -24,7 +24,7 @@ const INSIDE: readonly Obstacle[] = [
 rounds("a worker killed inside the commit of a page leaves nothing of it", async (random) => {
   const where = random.pick(INSIDE);
   const gate = await system.gate({ ...where, nth: random.between(1, 20) });
-  const { id } = await system.holdfast.retain.submit({ bank: "inside", items: letters(40) });
+  const { id } = await system.submit(letters(40));
   await killedAt(gate, await system.worker());
   expect(await system.settled(id)).toBe(0);
 
@@ -35,7 +35,7 @@ rounds("a worker killed inside the commit of a page leaves nothing of it", async
 
 rounds("a worker killed before it heard of its commit does nothing twice", async () => {
   const gate = await system.gate({ table: "outcomes", at: "commit" });
-  const { id } = await system.holdfast.retain.submit({ bank: "after", items: letters(40) });
+  const { id } = await system.submit(letters(40));
   await killedAt(gate, await system.worker());
   await system.eventually("the page is committed", async () => (await system.settled(id)) === 40);
 
@@ -54,11 +54,29 @@ rounds(
         { table: "operations", on: "update", when: "new.finished_at is not null" },
       ]),
     );
-    const { id } = await system.holdfast.retain.submit({ bank: "last", items: letters(10) });
+    const { id } = await system.submit(letters(10));
     await killedAt(gate, await system.worker());
 
     await system.worker();
     expect(await system.ended(id)).toMatchObject({ state: "completed", result: { succeeded: 10 } });
+    await system.sound();
+  },
+);
+
+rounds(
+  "a commit that Postgres breaks off is made again, and charged to no item",
+  async (random) => {
+    const where = { ...random.pick(INSIDE), nth: random.between(1, 20) };
+    const code = random.pick(["40001", "40P01", "53300", "57014", "08006"]);
+    const remove = random.between(0, 1)
+      ? await disconnectAt(system.stack.databaseUrl, where)
+      : await refuseAt(system.stack.databaseUrl, where, code);
+    await system.worker();
+    const { id } = await system.submit(letters(40));
+    expect(await system.ended(id)).toMatchObject({ state: "completed", result: { succeeded: 40 } });
+    const { items } = await system.holdfast.operation.items(id);
+    expect(items.filter(({ attempts, crashes }) => attempts + crashes > 0)).toEqual([]);
+    await remove();
     await system.sound();
   },
 );

@@ -19,7 +19,7 @@ rounds("each way an extractor misbehaves ends its own item, and no other", async
     ...letters(1, "[[fail 9]]", "failing"),
     ...letters(1, "[[defer 1500]]", "deferred"),
   ];
-  const { id } = await system.holdfast.retain.submit({ bank: "misbehaving", items });
+  const { id } = await system.submit(items);
   expect(await system.ended(id)).toMatchObject({
     state: "failed",
     result: { succeeded: 12, blocked: 1, failed: 2 },
@@ -35,7 +35,7 @@ rounds("an extractor that kills its worker once costs its neighbours nothing", a
   const deadly = letters(1, "[[kill 1]]", "deadly");
   const items = random.shuffle([...letters(30), ...deadly]);
   await keepingAWorker(async () => {
-    const { id } = await system.holdfast.retain.submit({ bank: "deadly-once", items });
+    const { id } = await system.submit(items);
     expect(await system.ended(id)).toMatchObject({ state: "completed" });
     expect(await itemOf(id, "deadly-1")).toMatchObject({ outcome: "succeeded", crashes: 0 });
   });
@@ -51,7 +51,7 @@ longRounds(
       ...letters(3, "", "after"),
     ];
     await keepingAWorker(async () => {
-      const { id } = await system.holdfast.retain.submit({ bank: "deadly", items });
+      const { id } = await system.submit(items);
       expect(await system.ended(id, 240_000)).toMatchObject({
         state: "failed",
         result: { succeeded: 6, failed: 1 },

@@ -19,7 +19,7 @@ const OUTAGE_MS = isFullRun ? 60_000 : 15_000;
 rounds(`Postgres killed, and away for ${OUTAGE_MS / 1_000} s, fails no item`, async (random) => {
   const { postgres } = system.stack;
   await system.worker();
-  const { id } = await submitSlow("away", 60);
+  const { id } = await submitSlow(60);
   await atWork(id, random.between(0, 500));
   await postgres!.stop("kill");
   await sleep(OUTAGE_MS);
@@ -32,7 +32,7 @@ rounds(`Postgres killed, and away for ${OUTAGE_MS / 1_000} s, fails no item`, as
 longRounds("Temporal killed in the middle of a batch costs nothing but time", async (random) => {
   const { temporal } = system.stack;
   await system.worker();
-  const { id } = await submitSlow("temporal", 60);
+  const { id } = await submitSlow(60);
   await atWork(id, random.between(0, 500));
   await temporal!.kill("SIGKILL");
   await sleep(random.between(0, 3_000));
@@ -45,7 +45,7 @@ longRounds("a batch accepted while Temporal is down starts when it is back", asy
   const { temporal } = system.stack;
   await system.worker();
   await temporal!.kill("SIGKILL");
-  const { id } = await system.holdfast.retain.submit({ bank: "accepted", items: letters(10) });
+  const { id } = await system.submit(letters(10));
   await temporal!.start();
   expect(await system.ended(id)).toMatchObject({ state: "completed", result: { succeeded: 10 } });
   await system.sound();
@@ -56,7 +56,7 @@ rounds(
   async (random) => {
     const { temporal } = system.stack;
     await system.worker();
-    const { id } = await submitSlow("cancelled", 200);
+    const { id } = await submitSlow(200);
     await atWork(id, random.between(0, 500));
     await temporal!.kill("SIGKILL");
     await system.holdfast.operation.cancel(id);
@@ -71,7 +71,7 @@ rounds(
 rounds("a workflow that was terminated, or wiped with its history, is adopted", async (random) => {
   const { temporal } = system.stack;
   const worker = await system.worker();
-  const { id } = await submitSlow("adopted", 120);
+  const { id } = await submitSlow(120);
   await atWork(id, random.between(0, 500));
   if (random.seed % 2 === 1) {
     await worker.send("SIGKILL");
@@ -99,9 +99,7 @@ rounds("a workflow that was terminated, or wiped with its history, is adopted", 
 rounds("everything killed at once and started in any order ends what was begun", async (random) => {
   const { postgres, temporal } = system.stack;
   const worker = await system.worker();
-  const batches = await Promise.all(
-    ["one", "two", "three"].map((bank) => submitSlow(`all-${bank}`, 40)),
-  );
+  const batches = await Promise.all([40, 40, 40].map(submitSlow));
   await atWork(batches[0]!.id, random.between(0, 500));
   await Promise.all(
     random
@@ -122,9 +120,8 @@ rounds("everything killed at once and started in any order ends what was begun",
 });
 
 /** One item after the other would take its time: 16 at once take 100 ms each. */
-function submitSlow(bank: string, items: number) {
-  const options = { batchItems: 20 };
-  return system.holdfast.retain.submit({ bank, options, items: letters(items, "[[sleep 100]]") });
+function submitSlow(items: number) {
+  return system.submit(letters(items, "[[sleep 100]]"), { options: { batchItems: 20 } });
 }
 
 /** A page of it is in flight, and has been for `ms`. */

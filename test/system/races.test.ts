@@ -14,11 +14,7 @@ afterAll(() => system.stop());
 
 rounds("a cancel that races with the end is one of the two, whole", async (random) => {
   await system.worker();
-  const batches = await Promise.all(
-    Array.from({ length: 20 }, (_, index) =>
-      system.holdfast.retain.submit({ bank: `race-${random.seed}-${index}`, items: letters(20) }),
-    ),
-  );
+  const batches = await Promise.all(Array.from({ length: 20 }, () => system.submit(letters(20))));
   await Promise.all(batches.map(({ id }) => cancelSomeTime(id, random)));
   for (const { id } of batches) {
     const { state, result } = await system.ended(id);

@@ -18,7 +18,7 @@ rounds("a start whose answer was lost is not a second workflow", async (random) 
   onTestFinished(() => proxy.stop());
   await system.worker({ temporalAddress: proxy.address });
   proxy.lose("replies");
-  const { id } = await system.holdfast.retain.submit({ bank: "lost", items: letters(20) });
+  const { id } = await system.submit(letters(20));
   await system.eventually("the start has arrived", () => runsOf(id).then((runs) => runs > 0));
   await new Promise((resolve) => setTimeout(resolve, random.between(0, 2_000)));
   proxy.heal();
@@ -35,10 +35,7 @@ rounds("an operation that began before its worker died begins again, within 10 s
     at: "commit",
     when: "old.state = 'accepted' and new.state = 'running'",
   });
-  const { id } = await system.holdfast.retain.submit({
-    bank: "begun",
-    items: letters(MORE_THAN_ONE_ACTIVITY),
-  });
+  const { id } = await system.submit(letters(MORE_THAN_ONE_ACTIVITY));
   const worker = await system.worker();
   await gate.reached();
   await worker.send("SIGKILL");
@@ -56,15 +53,10 @@ rounds("an operation that began before its worker died begins again, within 10 s
 });
 
 rounds("a worker killed between its ranges leaves no range out", async (random) => {
-  const { id } = await system.holdfast.retain.submit({
-    bank: "four-ranges",
-    options: { batchItems: 1_000 },
-    items: letters(6_100),
-  });
+  const { id } = await system.submit(letters(6_100), { options: { batchItems: 1_000 } });
+  const some = random.between(1, 5_000);
   const worker = await system.worker();
-  await system.eventually("some of it is done", () =>
-    system.settled(id).then((n) => n >= random.between(1, 5_000)),
-  );
+  await system.eventually("some of it is done", () => system.settled(id).then((n) => n >= some));
   await worker.send("SIGKILL");
   await system.worker();
   expect(await system.ended(id)).toMatchObject({ result: { succeeded: 6_100 } });

@@ -5,7 +5,7 @@ import { letters } from "../support/letters.ts";
 import { startSystem, type System } from "../support/system.ts";
 
 /** A worker whose heartbeat is missing this long has lost its page. */
-const HEARTBEAT_MS = 8_000;
+const HEARTBEAT_MS = 6_000;
 
 let system: System;
 beforeAll(async () => (system = await startSystem()));
@@ -18,7 +18,7 @@ longRounds(
   "a worker that slept past its heartbeat wakes up and changes nothing",
   async (random) => {
     const sleeper = await system.worker();
-    const { id } = await submitSlow("slept", 40);
+    const { id } = await submitSlow(40);
     await inFlight(id);
     await sleep(random.between(0, 500));
     await sleeper.send("SIGSTOP");
@@ -36,7 +36,7 @@ longRounds(
 rounds("a worker stopped inside its commit holds the page, and nobody does it twice", async () => {
   const gate = await system.gate({ table: "outcomes" });
   const sleeper = await system.worker();
-  const { id } = await system.holdfast.retain.submit({ bank: "held", items: letters(40) });
+  const { id } = await system.submit(letters(40));
   await gate.reached();
   await sleeper.send("SIGSTOP");
   await gate.open();
@@ -50,7 +50,7 @@ rounds("a worker stopped inside its commit holds the page, and nobody does it tw
 
 longRounds("a worker stopped past a cancel writes nothing when it goes on", async (random) => {
   const sleeper = await system.worker();
-  const { id } = await submitSlow("cancelled", 40);
+  const { id } = await submitSlow(40);
   await inFlight(id);
   await sleep(random.between(0, 500));
   await sleeper.send("SIGSTOP");
@@ -65,8 +65,8 @@ longRounds("a worker stopped past a cancel writes nothing when it goes on", asyn
   await system.sound();
 });
 
-function submitSlow(bank: string, items: number) {
-  return system.holdfast.retain.submit({ bank, items: letters(items, "[[sleep 1000]]") });
+function submitSlow(items: number) {
+  return system.submit(letters(items, "[[sleep 1000]]"));
 }
 
 function inFlight(id: string): Promise<void> {

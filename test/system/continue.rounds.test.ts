@@ -14,11 +14,8 @@ afterAll(() => system.stop());
 
 rounds("a worker killed while workflows continue as new loses no item", async (random) => {
   const items = [...letters(550), ...letters(3, "[[wait 12]]", "waiting")];
-  const { id } = await system.holdfast.retain.submit({ bank: "runs", items });
-  const small = await system.holdfast.retain.submit({
-    bank: "small-runs",
-    items: letters(5, "[[wait 12]]"),
-  });
+  const { id } = await system.submit(items);
+  const small = await system.submit(letters(5, "[[wait 12]]"));
   const worker = await system.worker();
   await system.eventually("it is at work", () => system.settled(id).then((n) => n > 0));
   await sleep(random.between(0, 3_000));

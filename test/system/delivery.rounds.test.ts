@@ -18,7 +18,7 @@ rounds("an event whose worker died before it heard the answer arrives again", as
   const tenant = `hooked-${random.seed}`;
   await system.holdfast.webhook.add({ tenant, url: hook.url, events: ["operation.finished"] });
   worker = await system.worker();
-  const { id } = await system.holdfast.retain.submit({ tenant, bank: "hooked", items: letters(5) });
+  const { id } = await system.submit(letters(5), { tenant });
   await worker.ended;
   await system.worker();
   await system.eventually("it was delivered", async () => {
