@@ -131,16 +131,33 @@ export async function claimForRelay(
   return rows;
 }
 
-/** Drains whose queue has due rows and that nobody has woken or seen lately. */
-export async function claimDrainsToWake(db: Queryable): Promise<{ queue: string; lane: number }[]> {
-  const { rows } = await db.query<{ queue: string; lane: number }>(
-    `update holdfast.drains d set wake_at = clock_timestamp() + interval '10 seconds'
-      where d.wake_at <= clock_timestamp()
+const DRAIN_IS_DUE = `d.wake_at <= clock_timestamp()
         and (exists (select from holdfast.marks m
                       where m.queue = d.queue and m.due_at <= clock_timestamp())
              or (d.queue = 'deliver' and exists (
                    select from holdfast.deliveries v
-                    where v.state = 'pending' and v.due_at <= clock_timestamp())))
+                    where v.state = 'pending' and v.due_at <= clock_timestamp())))`;
+
+/** Whether there may be anything to tell: all that a relay at rest asks. */
+export async function hasSomethingToTell(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query<{ some: boolean }>(
+    `select exists (select from holdfast.operations
+                     where state = 'accepted' and due_at <= clock_timestamp())
+         or exists (select from holdfast.operations
+                     where state = 'running' and wake_at <= clock_timestamp())
+         or exists (select from holdfast.operations
+                     where state = 'running' and cancel_requested_at is not null
+                       and cancel_due_at <= clock_timestamp())
+         or exists (select from holdfast.drains d where ${DRAIN_IS_DUE}) as some`,
+  );
+  return rows[0]!.some;
+}
+
+/** Drains whose queue has due rows and that nobody has woken or seen lately. */
+export async function claimDrainsToWake(db: Queryable): Promise<{ queue: string; lane: number }[]> {
+  const { rows } = await db.query<{ queue: string; lane: number }>(
+    `update holdfast.drains d set wake_at = clock_timestamp() + interval '10 seconds'
+      where ${DRAIN_IS_DUE}
       returning queue, lane`,
   );
   return rows;

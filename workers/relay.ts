@@ -9,6 +9,7 @@ import {
   claimDrainsToWake,
   claimForRelay,
   FIRST_TURN,
+  hasSomethingToTell,
   type Claimed,
   type RelayLimits,
   type Turn,
@@ -34,6 +35,7 @@ const CONCURRENCY = 16;
 export function startRelay({ db, client, log, limits }: RelayOptions): Loop {
   let turn = FIRST_TURN;
   return loop("relay", log, async () => {
+    if (!(await hasSomethingToTell(db))) return IDLE_MS;
     let claimed = await claimForRelay(db, limits, turn);
     if (turn !== FIRST_TURN && !claimed.some(isStart)) {
       claimed = [...claimed, ...(await claimForRelay(db, limits))];

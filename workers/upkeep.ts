@@ -18,6 +18,7 @@ export interface UpkeepOptions {
 const FOLD_EVERY_MS = 3_000;
 const SEEN_EVERY_MS = 10_000;
 const SWEEP_EVERY_MS = 60_000;
+const RETENTION_EVERY_MS = 600_000;
 const PARTITIONS_EVERY_MS = 3_600_000;
 
 /** What the clock demands. Every worker runs it; each duty is done by one of them at a time. */
@@ -30,7 +31,8 @@ export function startUpkeep({ db, log, worker }: UpkeepOptions): Loop[] {
   return [
     duty("seen", SEEN_EVERY_MS, () => markWorkerSeen(db, worker)),
     duty("fold", FOLD_EVERY_MS, () => fold(db)),
-    duty("sweep", SWEEP_EVERY_MS, () => sweep(db, log)),
+    duty("sweep", SWEEP_EVERY_MS, () => sweep(db)),
+    duty("retention", RETENTION_EVERY_MS, () => applyRetention(db, log)),
     duty("partitions", PARTITIONS_EVERY_MS, () => makePartitions(db)),
   ];
 }
@@ -47,11 +49,14 @@ async function fold(db: Db): Promise<void> {
   }
 }
 
-async function sweep(db: Db, log: Logger): Promise<void> {
+async function applyRetention(db: Db, log: Logger): Promise<void> {
   const gone = await db.transaction(async (tx) =>
     (await takeDuty(tx, "retention")) ? sweepRetention(tx) : {},
   );
   if (Object.keys(gone).length > 0) log.info({ gone }, "retention");
+}
+
+async function sweep(db: Db): Promise<void> {
   await db.transaction(async (tx) => {
     if (!(await takeDuty(tx, "staged"))) return;
     const abandoned = await findAbandonedParts(tx, 10);
