@@ -86,7 +86,7 @@ export async function factsAbout(
             on fa.part_seq = fe.part_seq and fa.chunk_no = fe.chunk_no and fa.ordinal = fe.ordinal
           join holdfast.document_parts p on p.seq = fe.part_seq
          where fe.bank_id = $1 and fe.entity = e.entity
-         order by fe.part_seq desc, fe.chunk_no, fe.ordinal
+         order by fe.part_seq desc, fe.chunk_no desc, fe.ordinal desc
          limit $3) f
       order by e.entity`,
     [bankId, entities, perEntity],

@@ -167,7 +167,7 @@ create table holdfast.fact_entities (
   name text not null,
   constraint fact_entities_pkey PRIMARY KEY (part_seq, chunk_no, ordinal, entity)
 );
-CREATE INDEX facts_about_an_entity ON holdfast.fact_entities USING btree (bank_id, entity);
+CREATE INDEX facts_about_an_entity ON holdfast.fact_entities USING btree (bank_id, entity, part_seq, chunk_no, ordinal);
 
 create table holdfast.facts (
   part_seq bigint not null,

@@ -83,7 +83,8 @@ create table holdfast.fact_entities (
   name text not null,
   primary key (part_seq, chunk_no, ordinal, entity)
 );
-create index facts_about_an_entity on holdfast.fact_entities (bank_id, entity);
+create index facts_about_an_entity
+  on holdfast.fact_entities (bank_id, entity, part_seq, chunk_no, ordinal);
 
 create table holdfast.observations (
   id bigint generated always as identity primary key,
