@@ -29,7 +29,7 @@ export async function settleItems(
        from unnest($3::int[], $4::text[], $5::text[], $6::smallint[])
             as s(item_no, outcome, reason, attempt)
        join holdfast.items i on i.operation_id = $1 and i.no = s.item_no
-      where ${isOpen("i", "$2")}
+      where i.no = any($3) and ${isOpen("i", "$2", "$1")}
      on conflict do nothing
      returning item_no`,
     [
@@ -60,7 +60,7 @@ export async function settleOpenItems(
        (operation_id, item_no, generation, outcome, reason, settled_by)
      select i.operation_id, i.no, $2, $3, $4, $5
        from holdfast.items i
-      where i.operation_id = $1 and ${isOpen("i", "$2")}
+      where i.operation_id = $1 and ${isOpen("i", "$2", "$1")}
      on conflict do nothing`,
     [operation.id, operation.generation, outcome, kept(reason), by],
   );

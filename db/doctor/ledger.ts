@@ -42,7 +42,7 @@ async function settleLost(db: Db, id: string): Promise<string | undefined> {
       `insert into holdfast.outcomes
          (operation_id, item_no, generation, outcome, reason, settled_by)
        select i.operation_id, i.no, $2, 'lost', 'open when its operation had ended', 'doctor'
-         from holdfast.items i where i.operation_id = $1 and ${isOpen("i", "$2")}
+         from holdfast.items i where i.operation_id = $1 and ${isOpen("i", "$2", "$1")}
        on conflict do nothing`,
       [id, row.generation],
     );
