@@ -3,7 +3,8 @@ import type { Frame } from "./frame.ts";
 import { inTurn, timed } from "./in-turn.ts";
 import { documents } from "./prose.ts";
 import { handWritten } from "./retain-by-hand.ts";
-import { consolidated, openScene, type Scene } from "./scene.ts";
+import { until } from "../dev/until.ts";
+import { openScene, type Scene } from "./scene.ts";
 
 export const DOCUMENT_SIZE = 11_600;
 
@@ -13,7 +14,7 @@ export const DOCUMENT_SIZE = 11_600;
  */
 export async function measureThroughput(frame: Frame): Promise<void> {
   const scene = await openScene(frame);
-  const { holdfast, databaseUrl } = scene;
+  const { databaseUrl } = scene;
   await scene.startWorker();
   const rival = await handWritten(databaseUrl);
   frame.atEnd(() => rival.close());
@@ -24,18 +25,19 @@ export async function measureThroughput(frame: Frame): Promise<void> {
     (contents.length * 1_000) / (await timed(work));
   const facts = { ours: 0, byHand: 0 };
 
-  const ours = async (bank: string) => scene.completed(await scene.submit(bank, contents));
+  const ours = (bank: string) =>
+    perSecond(async () => scene.completed(await scene.submit(bank, contents)));
   const whole = async (round: number) => {
-    const rate = await perSecond(() => ours(`whole-${round}`));
-    await consolidated(holdfast); // what is left must not weigh on who comes next
+    await holdConsolidation(scene, false);
+    const rate = await ours(`whole-${round}`);
+    await forgetConsolidation(scene);
     return rate;
   };
   const same = async (round: number) => {
     await holdConsolidation(scene, true);
-    const rate = await perSecond(() => ours(`same-${round}`));
+    const rate = await ours(`same-${round}`);
     facts.ours = await countFacts(scene, `same-${round}`);
-    await holdConsolidation(scene, false);
-    await consolidated(holdfast);
+    await forgetConsolidation(scene);
     return rate;
   };
   const byHand = (round: number) =>
@@ -43,7 +45,7 @@ export async function measureThroughput(frame: Frame): Promise<void> {
       facts.byHand = await rival.retain(round, named);
     });
 
-  const seen = await inTurn(frame.quick ? 1 : 3, { whole, byHand, same });
+  const seen = await inTurn(frame.quick ? 1 : 5, { whole, byHand, same });
   if (facts.ours !== facts.byHand) {
     throw new Error(`not the same work: ${facts.ours} facts here, ${facts.byHand} by hand`);
   }
@@ -65,6 +67,24 @@ async function holdConsolidation({ holdfast }: Scene, held: boolean): Promise<vo
     [held],
   );
 }
+
+// What one batch left to consolidate must not weigh on who comes next, and waiting for it is long.
+async function forgetConsolidation(scene: Scene): Promise<void> {
+  await holdConsolidation(scene, true);
+  await scene.holdfast.db.query("delete from holdfast.marks");
+  const isAtWork = `select from pg_stat_activity where application_name = 'holdfast-worker'
+    and state <> 'idle' and datname = current_database()`;
+  let quietLooks = 0;
+  const isQuiet = async () => {
+    const { rowCount } = await scene.holdfast.db.query(isAtWork);
+    quietLooks = rowCount === 0 ? quietLooks + 1 : 0;
+    return quietLooks === QUIET_LOOKS;
+  };
+  await until(isQuiet, 120_000, () => "the worker did not come to rest", LOOK_MS);
+}
+
+const LOOK_MS = 100;
+const QUIET_LOOKS = 10;
 
 async function countFacts({ holdfast }: Scene, bank: string): Promise<number> {
   const { rows } = await holdfast.db.query<{ facts: number }>(

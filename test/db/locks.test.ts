@@ -253,3 +253,29 @@ test("hot statements find their rows by index, and in one partition", async () =
   expect(claim).toMatch(/operations_to_start/);
   expect(scans(claim), claim).not.toContain("operations");
 });
+
+test("an operation the statistics do not know yet is asked for item by item", async () => {
+  const { db, holdfast } = await fresh();
+  for (let n = 0; n < 4; n++) {
+    const { id } = await holdfast.retain.submit({ bank: `known-${n}`, items: documents(1_000) });
+    const all = Array.from({ length: 1_000 }, (_, at) => at + 1);
+    await db.transaction((tx) => settleItems(tx, { id, generation: 1 }, all.map(succeeded), "me"));
+  }
+  await db.query("analyze");
+  const { id } = await holdfast.retain.submit({ bank: "unknown", items: documents(1_000) });
+  const range = { operationId: id, generation: 1, fromBatch: 1, toBatch: 10 };
+
+  const plans = await Promise.all([
+    planOf(db, (tx) => findDueItems(tx, range, { limit: 100, maxSize: 1e6, afterItem: 0 })),
+    planOf(db, (tx) => openInRange(tx, range)),
+    planOf(db, (tx) => settleItems(tx, { id, generation: 1 }, [1, 2, 3].map(succeeded), "me")),
+  ]);
+  for (const plan of plans) {
+    expect(plan).toMatch(
+      /Index Cond: \(\(operation_id = '[^']+'::uuid\) AND \(item_no = i\.no\)\)/,
+    );
+    expect(plan).not.toMatch(/Join Filter: \((o|t)\./);
+  }
+});
+
+const succeeded = (itemNo: number) => ({ itemNo, outcome: "succeeded", attempt: 0 }) as const;

@@ -67,7 +67,7 @@ export async function retaining(config: HoldfastConfig = {}): Promise<Retaining>
   };
 }
 
-export async function refOf(db: Db, id: string): Promise<OperationRef> {
+async function refOf(db: Db, id: string): Promise<OperationRef> {
   const row = await findOperation(db, id);
   const { kind, tenant, scope, generation, total, priority } = row!;
   return { kind, id, tenant, scope, generation, total, priority };
