@@ -303,7 +303,7 @@ async function logTries(
     tx,
     tries.slice(0, MAX_LOGGED).map(({ itemNo, error, dueAt, spends }) => ({
       operationId: ref.id,
-      level: spends ? "warn" : "info",
+      level: "warn",
       message: `item ${itemNo} ${spends ? "failed" : "was put off"}: ${error}`,
       fields: { itemNo, nextTry: dueAt.toISOString() },
     })),

@@ -30,7 +30,8 @@ const WRITERS = 10;
 const WATCHER = "bench-watcher";
 const STAGE = { stage: "work", outcome: "succeeded", n: 1 };
 /** Upkeep folds every 3 s; more often here, so that a short round bears its share of the work. */
-const FOLD_EVERY_MS = 500;
+const FOLD_EVERY_MS = 1_000;
+const FOLD_LIMIT = 5_000;
 
 interface Scene {
   db: Db;
@@ -135,7 +136,7 @@ async function whileFolding<T>(db: Db, work: () => Promise<T>): Promise<T> {
 }
 
 async function fold(db: Db): Promise<void> {
-  while ((await db.transaction((tx) => foldDeltas(tx))) > 0);
+  while ((await db.transaction((tx) => foldDeltas(tx, FOLD_LIMIT))) === FOLD_LIMIT);
 }
 
 async function measureLoss(
