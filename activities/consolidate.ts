@@ -27,6 +27,7 @@ import { countFailure, forgetFailures } from "../db/quarantine.ts";
 import { markDrainSeen } from "../db/relay.ts";
 import { summaryConsolidator } from "../domain/consolidation.ts";
 import { backoffMs, classify, deferredUntil } from "../domain/faults.ts";
+import { atWork } from "./drain.ts";
 import { beating } from "./heartbeat.ts";
 import { inTime } from "./in-time.ts";
 
@@ -57,11 +58,10 @@ export const consolidateActivities = ({ db, config }: ConsolidateDeps) => {
         let done = 0;
         while (Date.now() < sliceEnds) {
           signal.throwIfAborted();
-          await markDrainSeen(db, ref, false);
           const scope = await nextScope(db, CONSOLIDATE, served);
           if (scope === undefined) return rest(db, ref, done);
           served = scope;
-          done += await consolidateBank(db, consolidator, scope, signal);
+          done += await atWork(db, ref, () => consolidateBank(db, consolidator, scope, signal));
         }
         return { done, more: true };
       });

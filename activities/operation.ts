@@ -2,7 +2,7 @@ import type { Begun, BatchRange, Finished, OperationRef } from "../contracts/mes
 import { finishOperation } from "../db/finish.ts";
 import { subBatchSizes } from "../db/items.ts";
 import { appendLogs } from "../db/logs.ts";
-import { clearWake, findOperation, markRunning } from "../db/operations.ts";
+import { findOperation, markRunning } from "../db/operations.ts";
 import type { Db } from "../db/pool.ts";
 import { rangesOver } from "../domain/packing.ts";
 import { beating } from "./heartbeat.ts";
@@ -40,11 +40,6 @@ export const operationActivities = ({ db, identity }: OperationDeps) => ({
     return beating(() =>
       db.transaction((tx) => finishOperation(tx, { id, generation, by: identity, ...ending })),
     );
-  },
-
-  /** Takes up a wake: the workflow is about to look at the row. Later wakes stay. */
-  takeWake(ref: OperationRef): Promise<void> {
-    return beating(() => clearWake(db, ref.id));
   },
 });
 

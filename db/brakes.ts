@@ -35,7 +35,7 @@ export async function setBrake(
   return rowCount === 1;
 }
 
-/** Lifts a brake and wakes every running operation, which look for themselves. */
+/** Lifts a brake and wakes every running operation and drain, which look for themselves. */
 export async function liftBrake(tx: Tx, appliesTo: BrakeTarget, name: string): Promise<boolean> {
   const { rowCount } = await tx.query(
     "delete from holdfast.brakes where applies_to = $1 and name = $2",
@@ -44,7 +44,10 @@ export async function liftBrake(tx: Tx, appliesTo: BrakeTarget, name: string): P
   if (rowCount === 0) return false;
   await tx.query(
     `update holdfast.operations set wake_at = clock_timestamp()
-      where state = 'running' and paused_at is null and wake_at is null`,
+      where state = 'running' and paused_at is null`,
+  );
+  await tx.query(
+    "update holdfast.drains set wake_at = clock_timestamp() where wake_at > clock_timestamp()",
   );
   return true;
 }

@@ -1,5 +1,6 @@
 import type { Queryable } from "./pool.ts";
 import { isBraked } from "./brakes.ts";
+import { hasIndexMarks, INDEX_QUEUE } from "./index-marks.ts";
 
 /**
  * What the relay claims: rows about which Temporal has to be told. A claim is a committed update
@@ -19,6 +20,8 @@ export interface Claimed {
   trace: string | null;
   start_attempts: number;
   accepted_at: Date;
+  /** Of a wake: the turn this claim put it off to, which names the claim. */
+  wake_at: string | null;
 }
 
 export interface RelayLimits {
@@ -123,7 +126,7 @@ export async function claimForRelay(
        returning 'cancel' as verb, op.*
      )
      select verb, id, kind, tenant, scope, generation, total, priority, trace, start_attempts,
-            accepted_at
+            accepted_at, wake_at::text
        from (select * from started union all select * from woken union all select * from cancelled)
             as claimed`,
     [limits.batch, limits.maxRunning, limits.maxRunningPerScope, turn.tenant, turn.scope],
@@ -131,12 +134,37 @@ export async function claimForRelay(
   return rows;
 }
 
+/**
+ * Wakes that stand in the history of their workflow: nobody need tell it again. One that was asked for
+ * since the claim is another turn of the row, and stays. A row that is locked is told once more.
+ */
+export async function clearWakes(
+  db: Queryable,
+  told: readonly Pick<Claimed, "id" | "wake_at">[],
+): Promise<void> {
+  await db.query(
+    `update holdfast.operations op set wake_at = null
+       from (select o.id from holdfast.operations o
+               join unnest($1::uuid[], $2::timestamptz[]) as t(id, wake_at)
+                 on t.id = o.id and t.wake_at = o.wake_at
+              for update of o skip locked) picked
+      where op.id = picked.id`,
+    [told.map((row) => row.id), told.map((row) => row.wake_at)],
+  );
+}
+
+// Only the brakes that hold a whole queue are known here; what holds a schema, its drain sees.
+const INDEX_IS_FREE = `not exists (
+  select from holdfast.brakes b
+   where b.applies_to = 'all' or (b.applies_to = 'queue' and b.name = '${INDEX_QUEUE}'))`;
+
 const DRAIN_IS_DUE = `d.wake_at <= clock_timestamp()
         and (exists (select from holdfast.marks m
                       where m.queue = d.queue and m.due_at <= clock_timestamp())
              or (d.queue = 'deliver' and exists (
                    select from holdfast.deliveries v
-                    where v.state = 'pending' and v.due_at <= clock_timestamp())))`;
+                    where v.state = 'pending' and v.due_at <= clock_timestamp()))
+             or (d.queue = '${INDEX_QUEUE}' and ${hasIndexMarks("d.lane")} and ${INDEX_IS_FREE}))`;
 
 /** Whether there may be anything to tell: all that a relay at rest asks. */
 export async function hasSomethingToTell(db: Queryable): Promise<boolean> {

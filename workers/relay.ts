@@ -8,6 +8,7 @@ import type { Db } from "../db/pool.ts";
 import {
   claimDrainsToWake,
   claimForRelay,
+  clearWakes,
   FIRST_TURN,
   hasSomethingToTell,
   type Claimed,
@@ -42,11 +43,15 @@ export function startRelay({ db, client, log, limits }: RelayOptions): Loop {
     }
     turn = lastServed(claimed);
     const drains = await claimDrainsToWake(db);
+    const heard: Claimed[] = [];
     const calls = [
-      ...claimed.map((row) => () => tell(client, row)),
+      ...claimed.map((row) => async () => {
+        if ((await tell(client, row)) && row.verb === "wake") heard.push(row);
+      }),
       ...drains.map((drain) => () => wakeDrain(client, drain)),
     ];
     const failures = await inLanes(calls);
+    if (heard.length > 0) await clearWakes(db, heard);
     if (failures.length > 0) throw failures[0];
     return calls.length > 0 ? BUSY_MS : IDLE_MS;
   });
@@ -67,12 +72,13 @@ function isAfter(a: Turn, b: Turn): boolean {
   return a.tenant === b.tenant ? a.scope > b.scope : a.tenant > b.tenant;
 }
 
-async function tell(client: Client, row: Claimed): Promise<void> {
+/** True when Temporal has taken it: from then on it is the workflow's, whoever dies. */
+async function tell(client: Client, row: Claimed): Promise<boolean> {
   const workflowId = operationWorkflowId(row);
   switch (row.verb) {
     case "start":
       await startOperationWorkflow(client, row);
-      return;
+      return true;
     case "wake":
       return forgivingClosed(client.workflow.getHandle(workflowId).signal(WAKE_SIGNAL));
     case "cancel":
@@ -81,11 +87,13 @@ async function tell(client: Client, row: Claimed): Promise<void> {
 }
 
 // A closed or lost workflow is the doctor's business; the row keeps asking until it is terminal.
-async function forgivingClosed(call: Promise<unknown>): Promise<void> {
+async function forgivingClosed(call: Promise<unknown>): Promise<boolean> {
   try {
     await call;
+    return true;
   } catch (error) {
     if (!(error instanceof WorkflowNotFoundError)) throw error;
+    return false;
   }
 }
 

@@ -27,8 +27,7 @@ import { repeatableWrites } from "./policies.ts";
  * cannot be cancelled. The row is the truth; this code holds the waiting.
  */
 
-const { begin, finish, takeWake } =
-  proxyActivities<ReturnType<typeof operationActivities>>(repeatableWrites);
+const { begin, finish } = proxyActivities<ReturnType<typeof operationActivities>>(repeatableWrites);
 
 const wake = defineSignal(WAKE_SIGNAL);
 
@@ -46,10 +45,10 @@ type WholeReport = { finished: Finished } | { report: WorkReport };
 export function operation(work: Work) {
   return async (ref: OperationRef): Promise<Finished> => {
     let woken = false;
+    // One that comes during an activity is kept for the rest after it, which is then no rest.
     setHandler(wake, () => void (woken = true), { description: "look at the row again" });
     const run = new Run(ref, work, async (dueAt) => {
       await condition(() => woken, Math.max(1, Math.min(dueAt - Date.now(), LONGEST_WAIT)));
-      if (woken) await takeWake(ref);
       woken = false;
     });
     const ending = await run.toItsEnd();

@@ -1,7 +1,14 @@
 import { expect, test } from "vitest";
-import { claimDrainsToWake, claimForRelay, markDrainSeen, type Claimed } from "../../db/relay.ts";
+import {
+  claimDrainsToWake,
+  claimForRelay,
+  clearWakes,
+  markDrainSeen,
+  type Claimed,
+} from "../../db/relay.ts";
 import type { Db } from "../../db/pool.ts";
-import { clearWake, markRunning } from "../../db/operations.ts";
+import { liftBrake, setBrake } from "../../db/brakes.ts";
+import { markRunning } from "../../db/operations.ts";
 import { fresh } from "../support/fresh.ts";
 import { insertOperationRows, type OperationColumns } from "../support/rows.ts";
 
@@ -180,7 +187,7 @@ test("an accepted batch with a start time is not claimed before it", async () =>
   expect(rows[0]!.due_at.toISOString()).toBe(startAfter);
 });
 
-test("a wake is carried until it is taken, a cancel until the operation has ended", async () => {
+test("a wake is carried until it is told, a cancel until the operation has ended", async () => {
   const { db } = await fresh();
   const past = new Date(Date.now() - 1_000);
   const [woken, cancelled] = await insertOperationRows(db, [
@@ -203,7 +210,12 @@ test("a wake is carried until it is taken, a cancel until the operation has ende
   expect(await claim()).toEqual([]);
   await again();
   expect(await claim()).toMatchObject(both);
-  await clearWake(db, woken!);
+  await again();
+  const told = await claimForRelay(db, LIMITS);
+  await clearWakes(
+    db,
+    told.filter(({ verb }) => verb === "wake"),
+  );
   await again();
   expect(await claim()).toMatchObject([{ verb: "cancel", id: cancelled }]);
   await db.query(
@@ -213,6 +225,22 @@ test("a wake is carried until it is taken, a cancel until the operation has ende
   );
   await again();
   expect(await claim()).toEqual([]);
+});
+
+test("what asks for a wake while the one before is being told is told as well", async () => {
+  const { db } = await fresh();
+  await insertOperationRows(db, [{ state: "running", wake_at: new Date(Date.now() - 1_000) }]);
+  const [first] = await claimForRelay(db, LIMITS);
+  await setBrake(db, { appliesTo: "all", name: "", reason: "incident", by: "test" });
+  await liftBrake(db, "all", "");
+  await clearWakes(db, [first!]);
+  const [second] = await claimForRelay(db, LIMITS);
+  expect(second).toMatchObject({ verb: "wake", id: first!.id });
+  await clearWakes(db, [second!]);
+  const { rows } = await db.query<{ wake_at: Date | null }>(
+    "select wake_at from holdfast.operations",
+  );
+  expect(rows).toEqual([{ wake_at: null }]);
 });
 
 test("a drain is woken when rows of its queue are due, and left alone while it is at work", async () => {
