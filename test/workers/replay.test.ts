@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client, Connection } from "@temporalio/client";
+import type { History } from "@temporalio/common/lib/proto-utils.js";
 import { bundleWorkflowCode, DefaultLogger, NativeConnection, Worker } from "@temporalio/worker";
 import { v7 as uuidv7 } from "uuid";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
@@ -16,6 +17,7 @@ import {
 import { currentWorkflowCode } from "../../workers/workflow-code.ts";
 
 const workflowId = `nap-${uuidv7()}`;
+const countId = `count-${uuidv7()}`;
 let connection: Connection;
 let client: Client;
 let folder: string;
@@ -32,10 +34,12 @@ beforeAll(async () => {
   changed = await bundle("./replay-changed-fixture.ts");
   const native = await NativeConnection.connect({ address: inject("temporalAddress") });
   const taskQueue = workflowId;
-  const worker = await Worker.create({ connection: native, taskQueue, ...same });
-  await worker.runUntil(
-    client.workflow.execute("nap", { workflowId, taskQueue, staticSummary: "a nap" }),
-  );
+  const activities = { count: async (n: number) => n };
+  const worker = await Worker.create({ connection: native, taskQueue, activities, ...same });
+  await worker.runUntil(async () => {
+    await client.workflow.execute("nap", { workflowId, taskQueue, staticSummary: "a nap" });
+    await client.workflow.execute("countTwice", { workflowId: countId, taskQueue });
+  });
   await native.close();
   await recordHistory(client, { workflowId }, join(folder, "nap.json"));
 });
@@ -72,10 +76,26 @@ test("other code diverges, and the replay says at which event and what differs",
   expect(replayed!.difference).not.toMatch(/\n|\\|Failure \{/);
 });
 
+test("where only the type of a command differs, the replay finds the very event among its like", async () => {
+  const counted = await fetchHistory(client, countId);
+  const { events } = counted.history as History;
+  const scheduled = events!.filter((event) => event.activityTaskScheduledEventAttributes);
+  expect(scheduled).toHaveLength(6);
+  const replayed = await all(
+    replayHistories({ code: changed, histories: [counted, ...(await readHistories(folder))!] }),
+  );
+  expect(replayed).toMatchObject([
+    { workflowId: countId, ok: false, event: Number(scheduled[4]!.eventId) },
+    { workflowId, ok: false, event: 5 },
+  ]);
+  expect(replayed[0]!.difference).toMatch(/'count' does not match .*'recount'$/);
+});
+
 test("code that does not know the workflow says so", async () => {
   const histories = (await readHistories(join(folder, "nap.json")))!;
   const [replayed] = await all(replayHistories({ code: currentWorkflowCode(), histories }));
   expect(replayed).toMatchObject({ ok: false });
+  expect(replayed!.event).toBeUndefined();
   expect(replayed!.difference).toMatch(/nap/);
 });
 
