@@ -10,8 +10,8 @@ import { spawnLeashed } from "./leash.ts";
 export interface KeptWorker {
   /** Resolves when the first one asks Temporal for tasks. */
   readonly ready: Promise<void>;
-  /** Of the worker that runs now. */
-  pid(): number | undefined;
+  /** Kills the worker that runs now, as a crash does, and answers how it ended once it has. */
+  kill(): Promise<{ pid: number; signal: NodeJS.Signals | null } | undefined>;
   /** Ends it in order, and kills it when that takes longer than 20 s. */
   stop(): Promise<void>;
 }
@@ -59,7 +59,12 @@ export function keepWorker(options: {
   const ended = keep();
   return {
     ready,
-    pid: () => child?.pid,
+    kill: async () => {
+      const killed = child;
+      if (!killed?.pid || !killed.kill("SIGKILL")) return undefined;
+      const [, signal] = await once(killed, "exit");
+      return { pid: killed.pid, signal };
+    },
     stop: async () => {
       stopping.abort();
       const pid = child?.pid;

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { spawnLeashed } from "./leash.ts";
 import { workflowBundle } from "./workflow-bundle.ts";
 
-const ENTRY = fileURLToPath(new URL("worker.ts", import.meta.url));
+const CLI = fileURLToPath(new URL("../cli/holdfast.ts", import.meta.url));
 
 export interface WorkerProcessOptions {
   databaseUrl: string;
@@ -37,12 +37,13 @@ const KEPT_LINES = 200;
 const ENDING: ReadonlySet<NodeJS.Signals> = new Set(["SIGKILL", "SIGTERM", "SIGINT"]);
 
 /**
- * Starts a worker as a process of its own, on the leash of this one. It is node itself, with no runner
- * between, so a signal reaches the worker and nothing else.
+ * Starts `holdfast worker` as a process of its own, on the leash of this one. It is node itself, with
+ * no runner between, so a signal reaches the worker and nothing else.
  */
 export async function spawnWorker(options: WorkerProcessOptions): Promise<WorkerProcess> {
   const { environment = process.env, onLine } = options;
-  const args = ["--import", "tsx", ENTRY, await workflowBundle()];
+  const bundle = ["--workflow-bundle", await workflowBundle()];
+  const args = ["--import", "tsx", CLI, "worker", ...bundle];
   const child = spawnLeashed(process.execPath, args, {
     env: {
       ...environment,

@@ -186,6 +186,11 @@ test("without a database every command says in one line what is missing", async 
   expectFailure(ran, 1, /database "nowhere" does not exist/);
 });
 
+test("a worker is told of a workflow bundle that is not there before it does anything", async () => {
+  const ran = await cli.run(["worker", "--workflow-bundle", "nowhere.js"]);
+  expectFailure(ran, 2, /--workflow-bundle: there is no file nowhere\.js: leave the option out/);
+});
+
 test("a schema that is not there or not ours ends with 1 and names the command that helps", async () => {
   const env = { HOLDFAST_SCHEMA: "elsewhere" };
   const read = await cli.runHere(["operation", "list"], { env });
