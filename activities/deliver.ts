@@ -31,6 +31,11 @@ export interface DeliverDeps {
 const SENDS = 64;
 /** Sends at once to one webhook; one that failed last is down to one until it answers. */
 const SENDS_PER_WEBHOOK = 4;
+/**
+ * A claim ends so long after the longest send: time to write down how it went. Who needs more has the
+ * event sent twice, which its id tells, and a success that comes late still counts.
+ */
+const SETTLE_MS = 3_000;
 /** While sends are on their way, others may become due. */
 const LOOK_EVERY_MS = 250;
 
@@ -109,7 +114,7 @@ class Round {
     const { db, sendTimeoutMs } = this.#settings;
     const limit = SENDS - this.#sends.size;
     if (limit === 0) return [];
-    const leaseMs = 3 * sendTimeoutMs;
+    const leaseMs = sendTimeoutMs + SETTLE_MS;
     return claimDeliveries(db, { limit, each: SENDS_PER_WEBHOOK, room: this.#room(), leaseMs });
   }
 

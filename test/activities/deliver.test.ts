@@ -267,6 +267,23 @@ test("a sender that died is succeeded when its claim runs out, and a late succes
   ]);
 });
 
+test("an event on its way is claimed for as long as its send may take, and hardly longer", async () => {
+  const held: (() => void)[] = [];
+  const slow = await receiver((answer) => void held.push(() => answer.writeHead(200).end()));
+  const { db, holdfast, deliver } = await setup([slow.host], { sendTimeoutMs: 10_000 });
+  await holdfast.webhook.add({ url: slow.url, events });
+  await happen(db);
+  const delivering = deliver();
+  await expect.poll(() => held.length).toBe(1);
+  const { rows } = await db.query<{ s: number }>(
+    "select extract(epoch from due_at - clock_timestamp())::float8 as s from holdfast.deliveries",
+  );
+  held[0]!();
+  await delivering;
+  expect(rows[0]!.s).toBeGreaterThan(10);
+  expect(rows[0]!.s).toBeLessThan(15);
+});
+
 test("two senders at once deliver everything, each event once", async () => {
   const there = await receiver(200);
   const { db, holdfast, deliver } = await setup([there.host]);
