@@ -43,6 +43,7 @@ export async function gate(databaseUrl: string, obstacle: Obstacle): Promise<Gat
     `perform pg_advisory_xact_lock_shared(${GATES}, ${id})`,
   );
   let isOpen = false;
+  let isRemoved = false;
   const open = async () => {
     if (isOpen) return;
     isOpen = true;
@@ -63,6 +64,8 @@ export async function gate(databaseUrl: string, obstacle: Obstacle): Promise<Gat
     open,
     async remove() {
       await open();
+      if (isRemoved) return;
+      isRemoved = true;
       await remove();
     },
   };

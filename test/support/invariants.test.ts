@@ -135,6 +135,20 @@ test.each(broken)("%s is seen", async (_, sql, seen) => {
   expect(violations).toContainEqual(expect.stringContaining(seen));
 });
 
+test("a word of one fact is seen in a document too long to be compared at once", async () => {
+  const { db, accept, finished } = await retaining();
+  const content = "Ada Lovelace wrote to Charles Babbage in London. ".repeat(21_000);
+  await finished(await accept({ items: [{ documentId: "long", content }] }));
+  await expect(checkInvariants(db)).resolves.toEqual([]);
+  await db.query(
+    `update holdfast.facts set text = text || '!'
+      where (chunk_no, ordinal) = (select chunk_no, ordinal from holdfast.facts
+                                    order by 1 desc, 2 desc limit 1)`,
+  );
+  const violations = await checkInvariants(db);
+  expect(violations).toEqual([expect.stringContaining("facts are what the extractor finds")]);
+});
+
 /** What a submit must not be: its rows in two transactions, with time to die between them. */
 async function twoCommitSubmit(db: Db, between: () => Promise<void>): Promise<void> {
   const id = uuidv7();

@@ -1,12 +1,14 @@
 import { connect, createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 
-/** A TCP proxy that can lose what passes through it. */
+/** A TCP proxy that can lose or delay what passes through it. */
 export interface Proxy {
   /** host:port to use instead of the target's. */
   readonly address: string;
   /** From now on what goes this way is lost; connections stay. */
   lose(way: "requests" | "replies"): void;
+  /** From now on what goes this way arrives so much later. */
+  delay(way: "requests" | "replies", ms: number): void;
   /** Breaks every connection, then everything passes again. */
   heal(): void;
   stop(): Promise<void>;
@@ -16,6 +18,7 @@ export async function startProxy(target: string): Promise<Proxy> {
   const [host, port] = target.split(":") as [string, string];
   const sockets = new Set<Socket>();
   let lost: "requests" | "replies" | undefined;
+  let late = { requests: 0, replies: 0 };
   const server = createServer((client) => {
     const upstream = connect(Number(port), host);
     for (const [from, to, way] of [
@@ -24,7 +27,9 @@ export async function startProxy(target: string): Promise<Proxy> {
     ] as const) {
       sockets.add(from);
       from.on("data", (bytes) => {
-        if (lost !== way) to.write(bytes);
+        if (lost === way) return;
+        if (late[way] === 0) to.write(bytes);
+        else setTimeout(() => to.destroyed || to.write(bytes), late[way]);
       });
       from.on("error", () => undefined);
       from.on("close", () => {
@@ -41,8 +46,10 @@ export async function startProxy(target: string): Promise<Proxy> {
   return {
     address: `127.0.0.1:${own}`,
     lose: (way) => void (lost = way),
+    delay: (way, ms) => void (late[way] = ms),
     heal: () => {
       lost = undefined;
+      late = { requests: 0, replies: 0 };
       breakAll();
     },
     stop: () =>

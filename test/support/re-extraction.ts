@@ -1,3 +1,4 @@
+import type { Chunk } from "../../contracts/plugins.ts";
 import type { RetainItem } from "../../contracts/retain.ts";
 import { entityKey } from "../../db/parts.ts";
 import type { Queryable } from "../../db/pool.ts";
@@ -15,6 +16,9 @@ interface StoredPart {
 }
 
 const PARTS_AT_ONCE = 500;
+/** Above so many code units a part is compared by itself, some chunks at a time. */
+const LONG = 1_000_000;
+const CHUNKS_AT_ONCE = 2_000;
 
 /** Each part whose chunks or facts are not what its payload gives, in one line. */
 export async function factsDiffer(tx: Queryable): Promise<string[]> {
@@ -35,12 +39,17 @@ export async function factsDiffer(tx: Queryable): Promise<string[]> {
       [after, `${proseExtractor.name}@${proseExtractor.version}/%`],
     );
     if (parts.length === 0) return violations;
+    const short = parts.filter((part) => part.content.length <= LONG);
     const stored = await storedFacts(
       tx,
-      parts.map((part) => part.seq),
+      short.map((part) => part.seq),
     );
     for (const part of parts) {
-      if ((stored.get(part.seq) ?? []).join("\n") === pureFacts(part).join("\n")) continue;
+      const same =
+        part.content.length > LONG
+          ? await sameThroughout(tx, part)
+          : (stored.get(part.seq) ?? []).join("\n") === pureFacts(part, chunksOf(part)).join("\n");
+      if (same) continue;
       violations.push(
         `facts are what the extractor finds: part ${part.seq} of document ${part.document_id}`,
       );
@@ -49,8 +58,20 @@ export async function factsDiffer(tx: Queryable): Promise<string[]> {
   }
 }
 
-function pureFacts(part: StoredPart): string[] {
-  return chunk(part.content, part.chunk_size).flatMap((piece) =>
+async function sameThroughout(tx: Queryable, part: StoredPart): Promise<boolean> {
+  const chunks = chunksOf(part);
+  for (let from = 0; from < chunks.length; from += CHUNKS_AT_ONCE) {
+    const some = chunks.slice(from, from + CHUNKS_AT_ONCE);
+    const stored = await storedFacts(tx, [part.seq], { from, to: from + some.length - 1 });
+    if ((stored.get(part.seq) ?? []).join("\n") !== pureFacts(part, some).join("\n")) return false;
+  }
+  return true;
+}
+
+const chunksOf = (part: StoredPart) => chunk(part.content, part.chunk_size);
+
+function pureFacts(part: StoredPart, chunks: readonly Chunk[]): string[] {
+  return chunks.flatMap((piece) =>
     extractFacts(piece, part.meta ?? {}).map((fact, ordinal) =>
       line(
         piece.no,
@@ -66,7 +87,11 @@ function pureFacts(part: StoredPart): string[] {
   );
 }
 
-async function storedFacts(tx: Queryable, seqs: readonly string[]): Promise<Map<string, string[]>> {
+async function storedFacts(
+  tx: Queryable,
+  seqs: readonly string[],
+  chunks = { from: 0, to: 2 ** 31 - 1 },
+): Promise<Map<string, string[]>> {
   const { rows } = await tx.query<{
     part_seq: string;
     chunk_no: number;
@@ -81,9 +106,9 @@ async function storedFacts(tx: Queryable, seqs: readonly string[]): Promise<Map<
     `select f.*, array(select entity from holdfast.fact_entities e
                where e.part_seq = f.part_seq and e.chunk_no = f.chunk_no and e.ordinal = f.ordinal)
              as entities
-       from holdfast.facts f where f.part_seq = any($1)
+       from holdfast.facts f where f.part_seq = any($1) and f.chunk_no between $2 and $3
       order by f.part_seq, f.chunk_no, f.ordinal`,
-    [seqs],
+    [seqs, chunks.from, chunks.to],
   );
   const byPart = new Map<string, string[]>();
   for (const fact of rows) {

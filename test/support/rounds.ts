@@ -18,16 +18,27 @@ export interface Random {
   shuffle<T>(things: readonly T[]): T[];
 }
 
-/** One test per round, each with its own seed, so that a failure can be had again. */
-export function rounds(title: string, scenario: (random: Random) => Promise<void>): void {
+/**
+ * One test per round, each with its own seed, so that a failure can be had again. `timeoutMs` is for
+ * rounds that need more than the five minutes of every scenario.
+ */
+export function rounds(
+  title: string,
+  scenario: (random: Random) => Promise<void>,
+  timeoutMs?: number,
+): void {
   for (let seed = FIRST_SEED; seed < FIRST_SEED + ROUNDS; seed++) {
-    test(`${title} (seed ${seed})`, () => scenario(randomFrom(seed)));
+    test(`${title} (seed ${seed})`, () => scenario(randomFrom(seed)), timeoutMs);
   }
 }
 
 /** The same, in `npm run test:crash` only: half a minute or more a round. */
-export function longRounds(title: string, scenario: (random: Random) => Promise<void>): void {
-  if (isFullRun) rounds(title, scenario);
+export function longRounds(
+  title: string,
+  scenario: (random: Random) => Promise<void>,
+  timeoutMs?: number,
+): void {
+  if (isFullRun) rounds(title, scenario, timeoutMs);
 }
 
 // mulberry32: small, and the same everywhere.
