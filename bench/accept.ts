@@ -13,7 +13,7 @@ export const benchmark: Benchmark = {
     const childrenPerSecond = async (children: number, submits: number, times: number) =>
       measureChildren(frame, await frame.database(server), children, submits, times);
     await childrenPerSecond(100, 30, 4);
-    await childrenPerSecond(1_000, 4, 5);
+    await childrenPerSecond(1_000, 8, 5);
     await measureLatency(frame, await frame.database(server));
   },
 };

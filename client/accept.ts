@@ -56,6 +56,9 @@ function inAcceptTransaction<T>(
   return inSavepoint(tx, () => work(tx));
 }
 
+/** How long a batch waits for a transaction that holds its key, where no transaction bounds it. */
+const LOCK_TIMEOUT_MS = 30_000;
+
 // The usual batch is one slice into a bank that is there: one statement, which needs no
 // transaction around it. Undefined: it is not, or it was refused; nothing was written.
 async function atOnce(
@@ -66,7 +69,7 @@ async function atOnce(
   const slices = payloads()[Symbol.asyncIterator]();
   const first = (await slices.next()).value as PayloadSlice;
   if (!(await slices.next()).done) return undefined;
-  const { inserted } = await insert(context, context.db, asked, first);
+  const { inserted } = await insert(context, context.db, asked, first, LOCK_TIMEOUT_MS);
   return inserted ? newlyAccepted(asked) : undefined;
 }
 
@@ -90,12 +93,20 @@ async function inTransaction(
   return newlyAccepted(asked);
 }
 
-function insert({ actor, limits }: Context, db: Queryable, asked: Asked, slice: PayloadSlice) {
-  return insertOperation(db, { ...asked, trace: currentTrace(), submittedBy: actor }, slice, {
+function insert(
+  { actor, limits }: Context,
+  db: Queryable,
+  asked: Asked,
+  slice: PayloadSlice,
+  lockTimeoutMs?: number,
+) {
+  const operation = { ...asked, trace: currentTrace(), submittedBy: actor };
+  const allowed = {
     operations: limits.openOperations,
     items: limits.openItems,
     bytes: limits.openBytes,
-  });
+  };
+  return insertOperation(db, operation, slice, allowed, lockTimeoutMs);
 }
 
 function newlyAccepted({ id, kind, items, batches }: Asked): Accepted {

@@ -73,11 +73,14 @@ export async function asking<T>(work: () => Promise<T>): Promise<T> {
 // In a caller's transaction these mean "run yours again": they must arrive as they are.
 const CALLERS_TO_RETRY = new Set(["40001", "40P01"]);
 
+// A schema, table, column or function that is not there.
+const NOT_THERE = new Set(["3F000", "42P01", "42703", "42883"]);
+
 function explained(error: unknown): unknown {
   if (error instanceof HoldfastError) return error;
   const { code = "", message = "" } = error as { code?: string; message?: string };
   if (CALLERS_TO_RETRY.has(code)) return error;
-  if (code === "42P01" || code === "3F000" || code === "42703") {
+  if (NOT_THERE.has(code)) {
     return new SchemaMismatch(
       `the database schema does not fit this version (${message}): run "holdfast migrate"`,
     );

@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { open, unlink, type FileHandle } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,11 @@ import type { PayloadSlice } from "../db/payloads.ts";
 
 /** Bytes of one statement's payloads. Bounds memory on both sides; a usual batch is one slice. */
 const SLICE_BYTES = 8 * 1024 * 1024;
+/** Texts gather to about this many bytes before they go to the file. */
+const FILE_CHUNK_BYTES = 1024 * 1024;
+const EMPTY = Buffer.alloc(0);
+/** UTF-8 bytes that one UTF-16 code unit can take. */
+const UNIT_BYTES = 3;
 
 type Entry = PayloadSlice["entries"][number];
 
@@ -17,29 +22,38 @@ type Entry = PayloadSlice["entries"][number];
  * memory for a batch the caller holds anyway, in a temporary file for one that streams in.
  */
 export interface PayloadSpool {
-  add(itemNo: number, content: string, meta: Record<string, unknown> | undefined): Promise<void>;
+  /** Answers the UTF-8 bytes of the content. */
+  add(itemNo: number, content: string, meta: Record<string, unknown> | undefined): Promise<number>;
+  /** UTF-8 bytes of all contents so far. */
   bytes(): number;
+  /** SHA-256 of all contents, one after the other. Once, when all are added. */
+  contentsDigest(): Buffer;
   slices(): AsyncIterable<PayloadSlice>;
   close(): Promise<void>;
 }
 
 interface Store {
+  /** How much to gather before it is written. */
+  chunkBytes: number;
   write(bytes: Buffer): Promise<void>;
   read(from: number, length: number): Promise<Buffer>;
   close(): Promise<void>;
 }
 
-export function memorySpool(): PayloadSpool {
+/** `units`: about how many UTF-16 code units there will be, so that nothing has to grow. */
+export function memorySpool(units = 0): PayloadSpool {
   const buffers: Buffer[] = [];
   let whole: Buffer | undefined;
-  return spool({
+  const store: Store = {
+    chunkBytes: SLICE_BYTES,
     write: async (bytes) => void buffers.push(bytes),
     read: async (from, length) => {
       whole ??= buffers.length === 1 ? buffers[0]! : Buffer.concat(buffers);
       return whole.subarray(from, from + length);
     },
     close: async () => undefined,
-  });
+  };
+  return spool(store, Math.min(units + (units >> 3) + 4_096, SLICE_BYTES));
 }
 
 /** The file is unlinked as soon as it is open: a crash leaves nothing behind. */
@@ -49,6 +63,7 @@ export async function fileSpool(): Promise<PayloadSpool> {
   await unlink(path);
   let end = 0;
   return spool({
+    chunkBytes: FILE_CHUNK_BYTES,
     write: async (bytes) => {
       await file.write(bytes, 0, bytes.length, end);
       end += bytes.length;
@@ -62,30 +77,69 @@ export async function fileSpool(): Promise<PayloadSpool> {
   });
 }
 
-function spool(store: Store): PayloadSpool {
+function spool(store: Store, firstBytes = FILE_CHUNK_BYTES): PayloadSpool {
   const entries: Entry[] = [];
+  const contents = createHash("sha256");
   let total = 0;
+  let chunk = EMPTY;
+  let used = 0;
+  let hashed = 0; // up to here in the chunk
+
+  const write = (text: string) => {
+    const most = used + text.length * UNIT_BYTES;
+    if (most > chunk.length) {
+      const larger = Buffer.allocUnsafe(Math.max(most, 2 * chunk.length, firstBytes));
+      chunk.copy(larger, 0, 0, used);
+      chunk = larger;
+    }
+    const length = chunk.write(text, used);
+    used += length;
+    return length;
+  };
+  const hashContents = () => {
+    if (used > hashed) contents.update(chunk.subarray(hashed, used));
+    hashed = used;
+  };
+
+  const flush = async () => {
+    hashContents();
+    await store.write(chunk.subarray(0, used));
+    chunk = EMPTY;
+    used = hashed = 0;
+  };
+
   return {
     async add(itemNo, content, meta) {
+      const before = total;
       let part = 0;
       for (const piece of pieces(content, PAYLOAD_PART_SIZE)) {
-        const text = Buffer.from(piece);
-        const label = part === 0 && meta ? Buffer.from(JSON.stringify(meta)) : Buffer.alloc(0);
-        total += text.length;
+        const contentBytes = write(piece);
+        total += contentBytes;
         if (total > RETAIN_LIMITS.batchBytes) {
           throw new TooLarge(
             "items",
             `contents are over ${RETAIN_LIMITS.batchBytes} bytes together; split the batch`,
           );
         }
-        await store.write(text);
-        if (label.length > 0) await store.write(label);
-        entries.push({ itemNo, part, contentBytes: text.length, metaBytes: label.length });
+        let metaBytes = 0;
+        if (part === 0 && meta) {
+          hashContents();
+          metaBytes = write(JSON.stringify(meta));
+          hashed = used;
+        }
+        entries.push({ itemNo, part, contentBytes, metaBytes });
         part++;
+        if (used >= store.chunkBytes) await flush();
       }
+      return total - before;
     },
     bytes: () => total,
+    contentsDigest() {
+      hashContents();
+      return contents.digest();
+    },
     async *slices() {
+      if (used > 0) await flush();
       let from = 0;
       for (const slice of cut(entries)) {
         const length = slice.reduce((sum, entry) => sum + lengthOf(entry), 0);

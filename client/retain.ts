@@ -1,3 +1,4 @@
+import { createHash, type Hash } from "node:crypto";
 import { v7 as uuidv7 } from "uuid";
 import { InvalidInput, RefusedByPolicy, TooLarge } from "../contracts/errors.ts";
 import type { Accepted } from "../contracts/operation.ts";
@@ -50,11 +51,15 @@ async function submit(context: Context, input: RetainSubmit, options: SubmitOpti
   const parsed = parseInput(RetainSubmit, withTenant(context, input));
   const { items, ...header } = parsed;
   const { items: rawItems, ...rawHeader } = input;
-  const batch = new Batch(context, header, rawHeader, memorySpool());
+  const batch = new Batch(context, header, rawHeader, memorySpool(unitsOf(items)));
   for (const [index, item] of items.entries()) {
     await batch.add(item, rawItems[index], `items[${index}]`);
   }
   return batch.accept(options);
+}
+
+function unitsOf(items: readonly RetainItem[]): number {
+  return items.reduce((sum, item) => sum + item.content.length, 0);
 }
 
 async function submitLines(
@@ -93,7 +98,9 @@ class Batch {
   readonly #id = uuidv7();
   readonly #spool: PayloadSpool;
   readonly #digest: BatchDigest;
-  readonly #items: { key: string; size: number }[] = [];
+  /** Contents as they were handed in, where a validator may have others stored. */
+  readonly #askedContents: Hash | undefined;
+  readonly #items: { key: string; size: number; batch: number }[] = [];
   #totalSize = 0;
 
   constructor(context: Context, header: RetainHeader, rawHeader: Header, spool: PayloadSpool) {
@@ -104,6 +111,7 @@ class Batch {
     // The key names the request, it is not part of what is asked.
     const { key: _, ...asked } = rawHeader;
     this.#digest = createBatchDigest({ kind: "retain", ...asked, tenant: header.tenant });
+    this.#askedContents = context.config.validator && createHash("sha256");
   }
 
   get size(): number {
@@ -115,19 +123,24 @@ class Batch {
     if (no > RETAIN_LIMITS.items) {
       throw new TooLarge(at, `a batch holds at most ${RETAIN_LIMITS.items} items; split it`);
     }
-    this.#digest.add(raw);
-    const { content, documentId, ...meta } = await this.#validated(item, no, at);
-    const size = lengthOf(content);
-    if (size > RETAIN_LIMITS.itemSize) {
-      throw new TooLarge(
-        at,
-        `content holds ${size} characters, more than ${RETAIN_LIMITS.itemSize}`,
-      );
-    }
+    const allowed = this.#context.config.validator ? await this.#validated(item, no, at) : item;
+    const { content, documentId, ...rest } = allowed;
+    const meta = Object.keys(rest).length > 0 ? rest : undefined;
+    if (content.length > RETAIN_LIMITS.itemSize) assertItemSize(content, at);
+    const bytes = await this.#spool.add(no, content, meta);
+    // As many bytes as code units: every one is a character.
+    const size = bytes === content.length ? bytes : codePointLength(content);
     this.#totalSize += size;
     // An item without a document id gets one that no retry and no packing can change.
-    this.#items.push({ key: documentId ?? `${this.#id}.${no}`, size });
-    await this.#spool.add(no, content, Object.keys(meta).length > 0 ? meta : undefined);
+    this.#items.push({ key: documentId ?? `${this.#id}.${no}`, size, batch: 0 });
+    this.#addToDigest(item, raw, bytes);
+  }
+
+  // What was asked for, before defaults and validator: a repeat of it is a repeat whatever they are.
+  #addToDigest(item: RetainItem, raw: unknown, storedBytes: number): void {
+    const { content: _, ...asked } = raw as Record<string, unknown>;
+    this.#askedContents?.update(item.content, "utf8");
+    this.#digest.add(asked, this.#askedContents ? Buffer.byteLength(item.content) : storedBytes);
   }
 
   async #validated(item: RetainItem, itemNo: number, at: string): Promise<RetainItem> {
@@ -149,9 +162,9 @@ class Batch {
       settings.budget,
       settings.batchItems,
     );
-    const items = batches.flatMap((batch, index) =>
-      this.#items.slice(batch.from - 1, batch.to).map((item) => ({ ...item, batch: index + 1 })),
-    );
+    batches.forEach((batch, index) => {
+      for (let no = batch.from; no <= batch.to; no++) this.#items[no - 1]!.batch = index + 1;
+    });
     // The id of the bank is put beside this by the statement that accepts.
     const input: Omit<RetainInput, "bankId"> = {
       bank,
@@ -169,13 +182,13 @@ class Batch {
         scope: bank,
         bank,
         key,
-        digest: this.#digest.digest(),
+        digest: this.#digest.digest(this.#askedContents?.digest() ?? this.#spool.contentsDigest()),
         priority: settings.priority,
         bytes: this.#spool.bytes(),
         input,
         startAfter: settings.startAfter,
         batches,
-        items,
+        items: this.#items,
       },
       () => this.#spool.slices(),
       options,
@@ -187,8 +200,8 @@ class Batch {
   }
 }
 
-// Text without a multi-byte character has as many code points as bytes, and bytes count fast.
-function lengthOf(content: string): number {
-  const bytes = Buffer.byteLength(content);
-  return bytes === content.length ? bytes : codePointLength(content);
+function assertItemSize(content: string, at: string): void {
+  const size = codePointLength(content);
+  if (size <= RETAIN_LIMITS.itemSize) return;
+  throw new TooLarge(at, `content holds ${size} characters, more than ${RETAIN_LIMITS.itemSize}`);
 }

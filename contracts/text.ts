@@ -4,6 +4,8 @@
  */
 
 const blankText = /^[\p{White_Space}\uFEFF\u200B]*$/u;
+const highSurrogate = /[\uD800-\uDBFF]/;
+const suspicious = /[\0\uD800-\uDFFF]/;
 const loneSurrogate = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
 
 /** True for text that is empty after removing Unicode white space, NBSP and BOM included. */
@@ -13,8 +15,10 @@ export function isBlank(text: string): boolean {
 
 /** Length in Unicode code points: a surrogate pair counts once, as does half a pair on its own. */
 export function codePointLength(text: string): number {
+  const first = text.search(highSurrogate);
+  if (first === -1) return text.length;
   let pairs = 0;
-  for (let i = 0; i < text.length; i++) {
+  for (let i = first; i < text.length; i++) {
     if ((text.charCodeAt(i) & 0xfc00) !== 0xd800) continue;
     if ((text.charCodeAt(i + 1) & 0xfc00) !== 0xdc00) continue;
     pairs++;
@@ -25,6 +29,8 @@ export function codePointLength(text: string): number {
 
 /** Why Postgres or UTF-8 cannot hold this text, or undefined when they can. */
 export function unstorable(text: string): string | undefined {
+  // One look at nearly every text, which holds neither.
+  if (!suspicious.test(text)) return undefined;
   if (text.includes("\0")) return "contains a NUL character (U+0000), which Postgres cannot store";
   if (!isWellFormed(text)) return "contains half a surrogate pair, which is not a character";
   return undefined;

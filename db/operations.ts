@@ -1,5 +1,5 @@
 import type { OperationFilter, Page, State } from "../contracts/operation.ts";
-import { payloadColumns, payloadRows, payloadValues, type PayloadSlice } from "./payloads.ts";
+import { arrayText, payloadValues, type PayloadSlice } from "./payloads.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
 /** Operations as rows: accepting them, reading them, and the few guarded changes of state. */
@@ -76,81 +76,28 @@ export interface OpenWork {
  * Writes an operation with its sub-batches, items and first payloads in one statement: who reads
  * sees nothing or all of it, in a transaction or without one. Not inserted: its key or exclusive
  * thing is taken, its bank is not there, or `open`, what the tenant has open, leaves no room.
+ * `lockTimeoutMs` bounds how long it waits for somebody else's transaction (then error 55P03), and
+ * holds to the end of the transaction.
  */
 export async function insertOperation(
   db: Queryable,
   operation: NewOperation,
   payloads: PayloadSlice,
   limits: OpenWork,
+  lockTimeoutMs?: number,
 ): Promise<{ inserted: boolean; open: OpenWork }> {
   const { batches, items } = operation;
   const { rows } = await db.query<OpenWork & { id: string | null }>(
-    `with open as (
-       select count(*)::int as operations, coalesce(sum(total), 0)::float8 as items,
-              coalesce(sum(bytes), 0)::float8 as bytes
-         from holdfast.operations
-        where tenant = $3 and state in ('accepted', 'running')
-     ), place as (
-       select case when $15::text is null then $12::jsonb
-                   else (select $12::jsonb || jsonb_build_object('bankId', b.id::text)
-                           from holdfast.banks b
-                          where b.tenant = $3 and b.name = $15 and b.erased_at is null) end as input
-     ), accepted as (
-       insert into holdfast.operations
-         (id, kind, tenant, scope, key, digest, exclusive_on, priority, total, batches, bytes,
-          input, trace, submitted_by, start_after, due_at)
-       select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, place.input, $13, $14, $16,
-              greatest(clock_timestamp(), $16::timestamptz)
-         from open, place
-        where place.input is not null
-          and open.operations + 1 <= $17::float8
-          and open.items + $9::int <= $18::float8
-          and open.bytes + $11::bigint <= $19::float8
-       on conflict do nothing
-       returning id
-     ), with_batches as (
-       insert into holdfast.sub_batches (operation_id, no, first_item, last_item, size)
-       select accepted.id, b.no, b.first_item, b.last_item, b.size
-         from accepted,
-              unnest($20::int[], $21::int[], $22::bigint[])
-                with ordinality as b(first_item, last_item, size, no)
-     ), with_items as (
-       insert into holdfast.items (operation_id, no, batch, size, key)
-       select accepted.id, i.no, i.batch, i.size, i.key
-         from accepted,
-              unnest($23::int[], $24::int[], $25::text[]) with ordinality as i(batch, size, key, no)
-     ), with_payloads as (
-       insert into holdfast.payloads (operation_id, item_no, part, meta, content)
-       select accepted.id, ${payloadColumns(26)}
-         from accepted, ${payloadRows(26)}
-     )
-     select (select id from accepted) as id, operations, items, bytes from open`,
+    `select id, operations, items, bytes
+       from holdfast.accept_operation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
     [
-      operation.id,
-      operation.kind,
-      operation.tenant,
-      operation.scope,
-      operation.key ?? null,
-      operation.digest,
-      operation.exclusiveOn ?? null,
-      operation.priority,
-      items.length,
-      batches.length,
-      operation.bytes,
-      JSON.stringify(operation.input),
-      operation.trace ?? null,
-      operation.submittedBy,
-      operation.bank ?? null,
-      operation.startAfter ?? null,
-      limits.operations,
-      limits.items,
-      limits.bytes,
-      batches.map((batch) => batch.from),
-      batches.map((batch) => batch.to),
-      batches.map((batch) => batch.size),
-      items.map((item) => item.batch),
-      items.map((item) => item.size),
-      items.map((item) => item.key),
+      JSON.stringify(askedOf(operation, limits, lockTimeoutMs)),
+      arrayText(batches.map((batch) => batch.from)),
+      arrayText(batches.map((batch) => batch.to)),
+      arrayText(batches.map((batch) => batch.size)),
+      arrayText(items.map((item) => item.batch)),
+      arrayText(items.map((item) => item.size)),
+      textArrayText(items.map((item) => item.key)),
       ...payloadValues(payloads),
     ],
   );
@@ -164,6 +111,39 @@ export async function insertOperation(
       bytes: Number(open.bytes),
     },
   };
+}
+
+// What is undefined is left out, and null there; so is a limit of Infinity.
+function askedOf(operation: NewOperation, limits: OpenWork, lockTimeoutMs: number | undefined) {
+  return {
+    id: operation.id,
+    kind: operation.kind,
+    tenant: operation.tenant,
+    scope: operation.scope,
+    bank: operation.bank,
+    key: operation.key,
+    digest: operation.digest.toString("hex"),
+    exclusive_on: operation.exclusiveOn,
+    priority: operation.priority,
+    total: operation.items.length,
+    batches: operation.batches.length,
+    bytes: operation.bytes,
+    input: operation.input,
+    trace: operation.trace,
+    submitted_by: operation.submittedBy,
+    start_after: operation.startAfter,
+    lock_timeout: lockTimeoutMs?.toString(),
+    max_operations: limits.operations,
+    max_items: limits.items,
+    max_bytes: limits.bytes,
+  };
+}
+
+function textArrayText(list: readonly string[]): string {
+  if (list.length === 0) return "{}";
+  const special = /["\\]/.test(list.join(""));
+  const texts = special ? list.map((text) => text.replaceAll(/["\\]/g, "\\$&")) : list;
+  return `{"${texts.join('","')}"}`;
 }
 
 /** One page of operations, newest first. The cursor is the id of the last one. */
@@ -358,9 +338,4 @@ export async function markResumed(tx: Tx, id: string): Promise<boolean> {
     [id],
   );
   return rowCount === 1;
-}
-
-/** A wake is taken up: the workflow looks at the row after this, so it sees what the wake was for. */
-export async function clearWake(db: Queryable, id: string): Promise<void> {
-  await db.query("update holdfast.operations set wake_at = null where id = $1", [id]);
 }

@@ -12,21 +12,12 @@ export interface PayloadSlice {
   entries: readonly { itemNo: number; part: number; contentBytes: number; metaBytes: number }[];
 }
 
-/** Columns item_no, part, meta, content of `payloadRows`, whose first parameter is `$first`. */
-export function payloadColumns(first: number): string {
-  const text = (from: string, length: string) =>
-    `convert_from(substring($${first}::bytea from ${from} for ${length}), 'UTF8')`;
-  return `p.item_no, p.part,
-              case when p.meta_bytes > 0
-                   then ${text("p.start_at + p.content_bytes", "p.meta_bytes")}::jsonb end,
-              ${text("p.start_at", "p.content_bytes")}`;
+/** A list as the text of a Postgres array: one join, where the driver would escape each element. */
+export function arrayText(list: readonly number[]): string {
+  return `{${list.join(",")}}`;
 }
 
-export function payloadRows(first: number): string {
-  const arrays = [1, 2, 3, 4, 5].map((i) => `$${first + i}::int[]`).join(", ");
-  return `unnest(${arrays}) as p(item_no, part, start_at, content_bytes, meta_bytes)`;
-}
-
+/** The last six arguments of `holdfast.accept_operation` and `holdfast.accept_payloads`. */
 export function payloadValues({ bytes, entries }: PayloadSlice): unknown[] {
   let next = 1; // substring counts from 1
   const starts = entries.map((entry) => {
@@ -36,11 +27,11 @@ export function payloadValues({ bytes, entries }: PayloadSlice): unknown[] {
   });
   return [
     bytes,
-    entries.map((entry) => entry.itemNo),
-    entries.map((entry) => entry.part),
-    starts,
-    entries.map((entry) => entry.contentBytes),
-    entries.map((entry) => entry.metaBytes),
+    arrayText(entries.map((entry) => entry.itemNo)),
+    arrayText(entries.map((entry) => entry.part)),
+    arrayText(starts),
+    arrayText(entries.map((entry) => entry.contentBytes)),
+    arrayText(entries.map((entry) => entry.metaBytes)),
   ];
 }
 
@@ -50,11 +41,10 @@ export async function insertPayloads(
   operationId: string,
   slice: PayloadSlice,
 ): Promise<void> {
-  await tx.query(
-    `insert into holdfast.payloads (operation_id, item_no, part, meta, content)
-     select $1, ${payloadColumns(2)} from ${payloadRows(2)}`,
-    [operationId, ...payloadValues(slice)],
-  );
+  await tx.query("select holdfast.accept_payloads($1, $2, $3, $4, $5, $6, $7)", [
+    operationId,
+    ...payloadValues(slice),
+  ]);
 }
 
 export interface PayloadRow {

@@ -5,17 +5,23 @@ import canonicalizeModule from "canonicalize";
 const canonicalize = canonicalizeModule as unknown as (value: unknown) => string | undefined;
 
 /** Changes with every change of what is hashed, so that digests of two versions never compare. */
-const VERSION = "holdfast-1\n";
+const VERSION = "holdfast-2\n";
 /** Longer strings are hashed in slices of this many code units, not copied as a whole. */
 const SLICE = 65_536;
 /** Small values are joined to about this many code units before they are hashed. */
 const FLUSH = 65_536;
 
 export interface BatchDigest {
-  /** Takes the next item. The order of items counts. */
-  add(item: unknown): void;
-  /** SHA-256, 32 bytes. Ends the digest. */
-  digest(): Buffer;
+  /**
+   * Takes the next item. The order of items counts. `contentBytes`: the length of its content, when
+   * that is hashed apart and left out of the item.
+   */
+  add(item: unknown, contentBytes?: number): void;
+  /**
+   * SHA-256, 32 bytes. Ends the digest. `contents`: SHA-256 of all contents hashed apart, one after
+   * the other; the lengths say where each of them ends.
+   */
+  digest(contents?: Uint8Array): Buffer;
 }
 
 /**
@@ -46,15 +52,20 @@ export function createBatchDigest(header: unknown): BatchDigest {
     hash.update(waiting, "utf8");
     waiting = "";
   };
-  const add = (value: unknown) => {
+  const add = (value: unknown, contentBytes?: number) => {
     writeCanonical(value, write);
-    // Canonical JSON holds no raw line feed, so this ends the value beyond doubt.
-    write("\n");
+    // Canonical JSON holds no raw line feed and does not end in a blank, so this ends the value
+    // beyond doubt.
+    write(contentBytes === undefined ? "\n" : ` ${contentBytes}\n`);
   };
   add(header);
   return {
     add,
-    digest: () => hash.update(waiting, "utf8").digest(),
+    digest(contents) {
+      hash.update(waiting, "utf8");
+      if (contents) hash.update(contents);
+      return hash.digest();
+    },
   };
 }
 

@@ -6,7 +6,8 @@ import { newContext, type Context } from "../../client/context.ts";
 import { connect, holdfastOver } from "../../client/index.ts";
 import { memorySpool } from "../../client/payload-spool.ts";
 import { Conflict, LimitExceeded, SchemaMismatch, Unavailable } from "../../contracts/errors.ts";
-import type { Queryable, Tx } from "../../db/pool.ts";
+import { insertOperation, type NewOperation } from "../../db/operations.ts";
+import { openDb, type Queryable, type Tx } from "../../db/pool.ts";
 import { digestOf } from "../../domain/digest.ts";
 import { fault, statementsOf, watched } from "../support/failing.ts";
 import { documents, fresh, type Fresh } from "../support/fresh.ts";
@@ -390,6 +391,122 @@ test("a key waits for the transaction that holds it, and is free again when that
   const second = await waiting;
   expect(second).toMatchObject({ existing: false });
   expect(second.id).not.toBe(first.id);
+});
+
+test("a transaction that keeps a key is waited for only so long, and the wait leaves nothing", async () => {
+  const { url, db, holdfast } = await fresh();
+  await holdfast.retain.submit({ bank: "notes", items: documents(1) });
+  const before = await snapshotOf(db);
+  const tx = await callersTransaction(url);
+  await holdfast.retain.submit({ bank: "notes", key: "k", items: documents(1) }, { tx });
+
+  const own = openDb({ url, size: 1 });
+  onTestFinished(() => own.close());
+  const operation = operationWith("k");
+  const payload = { bytes: Buffer.alloc(0), entries: [] };
+  const none = { operations: Infinity, items: Infinity, bytes: Infinity };
+  await expect(insertOperation(own, operation, payload, none, 20)).rejects.toMatchObject({
+    code: "55P03",
+  });
+  expect((await own.query("show lock_timeout")).rows).toEqual([{ lock_timeout: "0" }]);
+  await tx.query("rollback");
+  expect(await snapshotOf(db)).toEqual(before);
+});
+
+function operationWith(key: string): NewOperation {
+  return {
+    id: uuidv7(),
+    kind: "retain",
+    tenant: "default",
+    scope: "notes",
+    bank: "notes",
+    key,
+    digest: digestOf({}),
+    priority: 3,
+    bytes: 0,
+    input: {},
+    submittedBy: "test",
+    batches: [],
+    items: [],
+  };
+}
+
+test("ids and contents are stored as they were given, whatever stands in them", async () => {
+  const { db, holdfast } = await fresh();
+  const ids = [
+    'a "quoted" id',
+    "back\\slash",
+    "{a,b}",
+    "NULL",
+    "null",
+    "comma, blank ",
+    "line\nbreak",
+    "ü😀",
+  ];
+  const items = ids.map((documentId, index) => ({
+    documentId,
+    content: `${documentId} \u0001 \\x41 €`,
+    ...(index % 2 === 0 ? { metadata: { [documentId]: documentId } } : {}),
+  }));
+  const { id } = await holdfast.retain.submit({ bank: 'b"\\', items });
+  const { rows } = await db.query(
+    `select i.key as "documentId", p.content, p.meta from holdfast.items i
+       join holdfast.payloads p on p.operation_id = i.operation_id and p.item_no = i.no
+      where i.operation_id = $1 order by i.no`,
+    [id],
+  );
+  expect(rows).toEqual(
+    items.map(({ documentId, content, metadata }) => ({
+      documentId,
+      content,
+      meta: metadata ? { metadata } : null,
+    })),
+  );
+});
+
+test("a repeat is what was asked for, whatever a validator makes of it and however it comes", async () => {
+  const { db, holdfast } = await fresh();
+  const rewriting = holdfastOver(
+    newContext({
+      db,
+      config: {
+        validator: {
+          validate: async (item) => ({
+            verdict: "rewrite",
+            item: { ...item, content: `${item.content} (${Math.random()})` },
+          }),
+        },
+      },
+    }),
+  );
+  const header = { bank: "notes", key: "k" };
+  const items = [
+    { content: "eins €", metadata: { a: "1", b: "2" }, entities: [{ text: "Ada" }] },
+    { content: "zwei", documentId: "two" },
+  ];
+  const otherOrder = [
+    { entities: [{ text: "Ada" }], metadata: { b: "2", a: "1" }, content: "eins €" },
+    { documentId: "two", content: "zwei" },
+  ];
+  const lines = async function* () {
+    for (const item of otherOrder) yield `${JSON.stringify(item)}\n`;
+  };
+  const { id } = await rewriting.retain.submit({ ...header, items });
+  const same = { id, existing: true };
+  expect(await rewriting.retain.submit({ ...header, items })).toMatchObject(same);
+  expect(await holdfast.retain.submit({ ...header, items: otherOrder })).toMatchObject(same);
+  expect(await holdfast.retain.submitLines(header, lines())).toMatchObject(same);
+  expect(await rewriting.retain.submitLines(header, lines())).toMatchObject(same);
+
+  const moved = [
+    { ...items[0]!, content: "eins " },
+    { ...items[1]!, content: "€zwei" },
+  ];
+  for (const sdk of [holdfast, rewriting]) {
+    await expect(sdk.retain.submit({ ...header, items: moved })).rejects.toMatchObject({
+      code: "key-reused",
+    });
+  }
 });
 
 test("an exclusive thing has one open operation; its end frees it", async () => {

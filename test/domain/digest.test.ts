@@ -25,7 +25,7 @@ function reversed(value: unknown): unknown {
 }
 
 test("a digest is sha-256 over versioned canonical JSON, one line per value", () => {
-  const expected = createHash("sha256").update('holdfast-1\n{"a":1,"b":2}\n[3]\n"é"\n').digest();
+  const expected = createHash("sha256").update('holdfast-2\n{"a":1,"b":2}\n[3]\n"é"\n').digest();
   expect(digestBatch({ b: 2, a: 1 }, [[3], "é"])).toEqual(expected);
 });
 
@@ -73,7 +73,7 @@ test("long contents are hashed in slices to the digest of the whole", () => {
   fc.assert(
     fc.property(longText, json, (content, other) => {
       const item = { z: other, content, a: undefined, é: 1 };
-      const lines = `holdfast-1\n${canonicalize({})}\n${canonicalize(item)}\n`;
+      const lines = `holdfast-2\n${canonicalize({})}\n${canonicalize(item)}\n`;
       expect(digestBatch({}, [item])).toEqual(createHash("sha256").update(lines, "utf8").digest());
     }),
     { numRuns: 30 },
@@ -82,7 +82,7 @@ test("long contents are hashed in slices to the digest of the whole", () => {
 
 test("a slice never cuts a surrogate pair", () => {
   const content = `x${"😀".repeat(70_000)}`;
-  const lines = `holdfast-1\n{}\n{"content":"${content}"}\n`;
+  const lines = `holdfast-2\n{}\n{"content":"${content}"}\n`;
   expect(digestBatch({}, [{ content }])).toEqual(createHash("sha256").update(lines).digest());
 });
 
@@ -101,4 +101,47 @@ test("an absent property and an undefined one are the same, null is another", ()
 test("what JSON cannot hold is refused", () => {
   expect(() => digestOf(undefined)).toThrow("no JSON form");
   expect(() => digestOf({ a: Number.NaN })).toThrow("NaN");
+});
+
+test("contents hashed apart count as much as those in the item", () => {
+  const apart = (header: unknown, items: readonly (readonly [unknown, string])[]) => {
+    const digest = createBatchDigest(header);
+    const contents = createHash("sha256");
+    for (const [item, content] of items) {
+      digest.add(item, Buffer.byteLength(content));
+      contents.update(content);
+    }
+    return digest.digest(contents.digest()).toString("hex");
+  };
+  const text = fc.string({ unit: "binary", maxLength: 4 });
+  const batch = fc.array(fc.tuple(json, text), { maxLength: 4 });
+  fc.assert(
+    fc.property(batch, batch, (a, b) => {
+      expect(apart({}, a) === apart({}, b)).toBe(canonicalize(a) === canonicalize(b));
+    }),
+  );
+  // Where one ends matters, and which item it belongs to.
+  expect(
+    apart({}, [
+      [1, "ab"],
+      [2, "c"],
+    ]),
+  ).not.toEqual(
+    apart({}, [
+      [1, "a"],
+      [2, "bc"],
+    ]),
+  );
+  expect(
+    apart({}, [
+      [1, "a"],
+      [2, "b"],
+    ]),
+  ).not.toEqual(
+    apart({}, [
+      [2, "a"],
+      [1, "b"],
+    ]),
+  );
+  expect(apart({}, [[1, ""]])).not.toEqual(digestBatch({}, [1]).toString("hex"));
 });
