@@ -1,12 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "@temporalio/client";
+import type { HoldfastConfig } from "../contracts/config.ts";
 import { insertAudit } from "../db/audit.ts";
 import { DEFAULT_TENANT } from "../contracts/operation.ts";
 import { DEFAULT_LIMITS, ROW_CHECKS, type Check, type Found, type Limits } from "../db/doctor.ts";
 import { relayLag } from "../db/doctor/queues.ts";
+import { searchChecks } from "../db/doctor/search.ts";
 import { resolveFindings, upsertFindings } from "../db/findings.ts";
 import { markExamined } from "../db/installation.ts";
 import type { Db, Queryable } from "../db/pool.ts";
+import { searchRegistry } from "../domain/search.ts";
 import { boundedCall } from "./bounded-call.ts";
 import { Sights } from "./doctor-sights.ts";
 import { TEMPORAL_CHECKS, type TemporalCheck, type TemporalDeps } from "./doctor-workflows.ts";
@@ -22,6 +25,8 @@ export interface ExamineOptions {
   /** Mends what can be mended without a person. */
   repair: boolean;
   limits?: Partial<Limits>;
+  /** Absent: what depends on it is not looked at. */
+  config?: HoldfastConfig | undefined;
 }
 
 export interface Finding {
@@ -108,7 +113,9 @@ interface Look {
   repair?: ((found: Found) => Promise<string | undefined>) | undefined;
 }
 
-async function plan({ db, client }: ExamineOptions): Promise<Look[]> {
+async function plan({ db, client, config }: ExamineOptions): Promise<Look[]> {
+  const search = config ? searchChecks(searchRegistry(config, db.schema)) : [];
+  const rowChecks = [...ROW_CHECKS, ...search];
   const rows = (check: Check<{ db: Queryable }>): Look => ({
     ...check,
     find: (limits) => inSnapshot(db, (tx) => check.find({ db: tx }, limits)),
@@ -121,7 +128,7 @@ async function plan({ db, client }: ExamineOptions): Promise<Look[]> {
       explanation: check.explanation,
       find: () => Promise.reject(new Error(away)),
     });
-    return [relayLag(), ...ROW_CHECKS].map(rows).concat(TEMPORAL_CHECKS.map(notDone));
+    return [relayLag(), ...rowChecks].map(rows).concat(TEMPORAL_CHECKS.map(notDone));
   }
   const temporal = (check: TemporalCheck): Look => {
     const deps = () => ({ db, client, sights: new Sights(db, client) });
@@ -135,7 +142,7 @@ async function plan({ db, client }: ExamineOptions): Promise<Look[]> {
     await startOperationWorkflow(client, row);
     return "started it";
   });
-  return [startsLate, ...TEMPORAL_CHECKS].map(temporal).concat(ROW_CHECKS.map(rows));
+  return [startsLate, ...TEMPORAL_CHECKS].map(temporal).concat(rowChecks.map(rows));
 }
 
 const inSnapshot = <T>(db: Db, work: (tx: Queryable) => Promise<T>) =>
@@ -229,6 +236,7 @@ export interface DoctorDeps {
   db: Db;
   client: Client;
   limits?: Partial<Limits>;
+  config?: HoldfastConfig;
 }
 
 /** What an examination came to, small enough for a history. */
@@ -240,11 +248,11 @@ export interface ExaminationSummary {
   notDone: string[];
 }
 
-export const doctorActivities = ({ db, client, limits = {} }: DoctorDeps) => ({
+export const doctorActivities = ({ db, client, limits = {}, config }: DoctorDeps) => ({
   /** Examines and repairs. Safe to repeat: each repair looks for itself whether it is still needed. */
   async examine(): Promise<ExaminationSummary> {
     return beating(async () => {
-      const { findings, checks } = await examine({ db, client, repair: true, limits });
+      const { findings, checks } = await examine({ db, client, repair: true, limits, config });
       const left = findings.filter((finding) => finding.left).length;
       return {
         found: findings.length,

@@ -2,7 +2,9 @@ import { consolidateActivities, type ConsolidateDeps } from "./consolidate.ts";
 import { deliverActivities, type DeliverDeps } from "./deliver.ts";
 import { doctorActivities, type DoctorDeps } from "./doctor.ts";
 import { operationActivities, type OperationDeps } from "./operation.ts";
+import { reindexActivities, type ReindexDeps } from "./reindex.ts";
 import { retainActivities, type RetainDeps } from "./retain.ts";
+import { searchActivities, type SearchDeps } from "./search.ts";
 
 /** Short transactions and deliveries: what must stay prompt while work is busy. */
 export const controlActivities = (deps: OperationDeps & DeliverDeps & DoctorDeps) => ({
@@ -12,7 +14,9 @@ export const controlActivities = (deps: OperationDeps & DeliverDeps & DoctorDeps
 });
 
 /** Pages of work. */
-export const workActivities = (deps: RetainDeps & ConsolidateDeps) => ({
+export const workActivities = (deps: RetainDeps & ConsolidateDeps & ReindexDeps & SearchDeps) => ({
   ...retainActivities(deps),
   ...consolidateActivities(deps),
+  ...reindexActivities(deps),
+  ...searchActivities(deps),
 });

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Examination, Finding } from "../workers/doctor.ts";
-import { settings } from "./connection.ts";
+import { plugins, settings } from "./connection.ts";
 import { examples, JSON_FLAG } from "./declare.ts";
 import { Ended, EXIT } from "./failure.ts";
 import { moment, note, paint, printJson, say, text } from "./output.ts";
@@ -22,13 +22,14 @@ export function register(program: Command): void {
 }
 
 async function look(repair: boolean): Promise<Examination> {
-  const at = await settings();
+  const [at, config] = await Promise.all([settings(), plugins()]);
   const { runDoctor } = await import("../workers/doctor.ts");
   return runDoctor({
     databaseUrl: at.DATABASE_URL,
     schema: at.HOLDFAST_SCHEMA,
     temporal: { address: at.TEMPORAL_ADDRESS, namespace: at.TEMPORAL_NAMESPACE },
     repair,
+    config,
     limits: {
       maxRunning: at.HOLDFAST_MAX_RUNNING,
       maxRunningPerScope: at.HOLDFAST_MAX_RUNNING_PER_SCOPE,

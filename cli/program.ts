@@ -11,6 +11,7 @@ import * as migrate from "./migrate.ts";
 import * as operation from "./operation.ts";
 import * as replay from "./replay.ts";
 import * as retain from "./retain.ts";
+import * as search from "./search.ts";
 import * as server from "./server.ts";
 import * as webhook from "./webhook.ts";
 import * as worker from "./worker.ts";
@@ -35,7 +36,7 @@ export function program(): Command {
     .addHelpText("after", AFTER_HELP);
   const groups: [string, { register(to: Command): void }[]][] = [
     ["Bulk work:", [retain, operation, brake]],
-    ["What was retained:", [bank, document]],
+    ["What is there:", [search, bank, document]],
     ["Processes:", [dev, worker, server, migrate]],
     ["Looking after it:", [doctor, replay, key, webhook]],
   ];

@@ -7,6 +7,8 @@ import { documentClient, type DocumentClient } from "./document.ts";
 import { keyClient, type KeyClient } from "./key.ts";
 import { operationClient, type OperationClient } from "./operation.ts";
 import { retainClient, type RetainClient } from "./retain.ts";
+import { searchClient, type SearchClient } from "./search.ts";
+import { sessionClient, type SessionClient } from "./session.ts";
 import { webhookClient, type WebhookClient } from "./webhook.ts";
 
 export interface ConnectOptions {
@@ -30,11 +32,15 @@ export interface Holdfast {
   readonly operation: OperationClient;
   readonly bank: BankClient;
   readonly document: DocumentClient;
+  readonly search: SearchClient;
   readonly webhook: WebhookClient;
   readonly brake: BrakeClient;
   readonly key: KeyClient;
+  readonly session: SessionClient;
   /** The same connections, for another caller. */
   as(caller: { actor: string; tenants?: readonly string[] | undefined }): Holdfast;
+  /** What is plugged in. */
+  readonly config: HoldfastConfig;
   /** The pool underneath, for reads of the console and the CLI. */
   readonly db: Db;
   close(): Promise<void>;
@@ -65,10 +71,13 @@ export function holdfastOver(context: Context): Holdfast {
     operation: operationClient(context),
     bank: bankClient(context),
     document: documentClient(context),
+    search: searchClient(context),
     webhook: webhookClient(context),
     brake: brakeClient(context),
     key: keyClient(context),
+    session: sessionClient(context),
     as: (caller) => holdfastOver(newContext({ db, config: context.config, ...caller })),
+    config: context.config,
     db,
     close: () => db.close(),
   };
@@ -78,6 +87,9 @@ export * from "../contracts/errors.ts";
 export type * from "../contracts/operation.ts";
 export type * from "../contracts/retain.ts";
 export type * from "../contracts/plugins.ts";
+export type * from "../contracts/search.ts";
+export type * from "../contracts/search-mark.ts";
+export type * from "../contracts/reindex.ts";
 export type * from "../contracts/webhook.ts";
 export { defineConfig, type HoldfastConfig } from "../contracts/config.ts";
 export type { SubmitOptions } from "./accept.ts";
@@ -88,5 +100,6 @@ export type {
   KeyClient,
   OperationClient,
   RetainClient,
+  SessionClient,
   WebhookClient,
 };

@@ -80,13 +80,25 @@ function viewOf(
 function stagesOf(row: OperationRow, deltas: readonly Delta[]): StageProgress[] {
   const stages = new Map<string, StageProgress>();
   stages.set(row.kind, { stage: row.kind, counts: {}, done: 0, total: row.total });
+  for (const [stage, total] of Object.entries(expectedOf(row))) {
+    stages.set(stage, { stage, counts: {}, done: 0, total });
+  }
   for (const { stage, outcome, n } of deltas) {
     const known = stages.get(stage) ?? { stage, counts: {}, done: 0, total: row.total };
     known.counts[outcome] = n;
     known.done += n;
     stages.set(stage, known);
   }
+  for (const stage of Object.keys(expectedOf(row))) {
+    const known = stages.get(stage)!;
+    known.total = row.finished_at === null ? Math.max(known.total, known.done) : known.done;
+  }
   return [...stages.values()];
+}
+
+// A stage that counts something else than items has a total of its own, which is an estimate.
+function expectedOf({ input }: OperationRow): Record<string, number> {
+  return (input["expected"] as Record<string, number> | undefined) ?? {};
 }
 
 /** True when a brake holds an operation back: `isBraked` of db/brakes.ts, for a row at hand. */

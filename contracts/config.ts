@@ -1,4 +1,5 @@
 import type { Consolidator, Extractor, Validator } from "./plugins.ts";
+import type { SearchBackend, SearchSettingsInput } from "./search.ts";
 
 /** Admission limits per tenant; more open work is answered 429 until some of it has ended. */
 export interface AdmissionLimits {
@@ -28,6 +29,11 @@ export interface HoldfastConfig {
      * any public https host. A private or loopback address must be named here.
      */
     allow?: readonly string[];
+  };
+  /** What is searchable. Without it: retained documents and facts. */
+  search?: SearchSettingsInput & {
+    /** Where objects are indexed. Default: in Postgres, beside everything else. */
+    backend?: SearchBackend;
   };
   retain?: {
     /** Bound on one answer of extractor or validator, ms. Past it the try has failed. Default 120,000. */

@@ -102,6 +102,13 @@ export class SchemaMismatch extends HoldfastError {
   }
 }
 
+/** What was waited for has not come to pass in the time there was. */
+export class TimedOut extends HoldfastError {
+  constructor(message: string) {
+    super("timed-out", 504, message);
+  }
+}
+
 /** Thrown by plug-ins: not now, try again at `until`. Spends no attempt. */
 export class Deferred extends Error {
   override readonly name = "Deferred";

@@ -24,6 +24,7 @@ export async function dumpSchema(tx: Tx, schema = "holdfast"): Promise<string> {
     ...(await sequences(tx, schema)),
     ...(await tables(tx, schema)),
     ...(await defaultPartitions(tx, schema)),
+    ...(await functions(tx, schema)),
   ];
   const text = `${[HEADER, ...sections].join("\n")}\n`;
   return schema === "holdfast" ? text : text.replaceAll(`${schema}.`, "holdfast.");
@@ -113,6 +114,18 @@ async function defaultPartitions(db: Queryable, schema: string): Promise<string[
     [schema],
   );
   return rows.map((row) => row.line);
+}
+
+/** Those that no extension brings with it. */
+async function functions(db: Queryable, schema: string): Promise<string[]> {
+  const { rows } = await db.query<{ text: string }>(
+    `select pg_get_functiondef(oid) as text from pg_proc f
+      where pronamespace = $1::regnamespace
+        and not exists (select from pg_depend d where d.objid = f.oid and d.deptype = 'e')
+      order by proname, pg_get_function_identity_arguments(oid)`,
+    [schema],
+  );
+  return rows.map(({ text }) => `\n${text.trimEnd()};`);
 }
 
 /** Migrates a schema of a throw-away name in the database of DATABASE_URL, and writes the file. */

@@ -9,6 +9,7 @@ import { CONSOLIDATE } from "./observations.ts";
 import { countOutcomes, failureReasons } from "./outcomes.ts";
 import { deleteDerived } from "./parts.ts";
 import type { Tx } from "./pool.ts";
+import { DOCUMENT_KEY, eraseFromIndex, factKeysOf, ownOwnIndex } from "./search-erase.ts";
 
 /**
  * Erasing a document, in one transaction that owns the bank: no commit of work is in flight, and
@@ -49,7 +50,9 @@ export async function eraseDocument(tx: Tx, key: DocumentKey): Promise<ErasedDoc
   await markDocumentErased(tx, key);
   await shareKnowledge(tx, key.bankId);
   const parts = await deletePartsOf(tx, key);
-  await eraseKnowledge(tx, key.bankId, [...new Set([...parts, ...items.map((item) => item.seq)])]);
+  const seqs = [...new Set([...parts, ...items.map((item) => item.seq)])];
+  await eraseIndexed(tx, key, seqs);
+  await eraseKnowledge(tx, key.bankId, seqs);
   await deletePayloadsOf(tx, items);
   // An operation that is ending now has read the reasons: wait for it, and correct what it wrote.
   await lockOperationRows(tx, items);
@@ -95,6 +98,21 @@ async function deletePartsOf(tx: Tx, { bankId, documentId }: DocumentKey): Promi
     [bankId, documentId],
   );
   return rows.map((row) => row.seq);
+}
+
+// What died before and is still marked goes too; after this the drain finds nothing to write.
+async function eraseIndexed(
+  tx: Tx,
+  { bankId, documentId }: DocumentKey,
+  seqs: readonly string[],
+): Promise<void> {
+  await ownOwnIndex(tx);
+  await eraseFromIndex(tx, { type: "fact", keys: await factKeysOf(tx, seqs) });
+  const { rows } = await tx.query<{ key: string }>(
+    `select ${DOCUMENT_KEY} as key from (values ($1, $2)) as d(bank_id, document_id)`,
+    [bankId, documentId],
+  );
+  await eraseFromIndex(tx, { type: "document", keys: rows.map((row) => row.key) });
 }
 
 /**

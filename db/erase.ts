@@ -2,6 +2,13 @@ import { finishOperation } from "./finish.ts";
 import { ownBank, ownOperation, shareKnowledge } from "./locks.ts";
 import { CONSOLIDATE } from "./observations.ts";
 import type { Db, Queryable, Tx } from "./pool.ts";
+import {
+  DOCUMENT_KEY,
+  eraseDeadKeys,
+  eraseFromIndex,
+  FACT_KEY,
+  ownOwnIndex,
+} from "./search-erase.ts";
 
 /**
  * Erasing a bank. Marking it is the promise: from then on nothing can be written to it, and its name
@@ -87,10 +94,12 @@ const STEPS: readonly ((db: Db, bank: ErasedBank) => Promise<number>)[] = [
   endOperationsOf,
   deleteSomeOperations,
   (db, { id }) => withoutConsolidation(db, id, (tx) => deleteSome(tx, "fact_entities", id)),
-  (db, { id }) => withoutConsolidation(db, id, (tx) => deleteSome(tx, "facts", id)),
+  (db, { id }) => withoutConsolidation(db, id, (tx) => deleteSomeIndexed(tx, "fact", id)),
   (db, { id }) => deleteSomeParts(db, "document_parts", "seq", id),
   (db, { id }) => deleteSomeParts(db, "staged_parts", "part_seq", id),
-  (db, { id }) => deleteSome(db, "documents", id),
+  (db, { id }) => db.transaction((tx) => deleteSomeIndexed(tx, "document", id)),
+  (db) => db.transaction((tx) => eraseDeadKeys(tx, "fact")),
+  (db) => db.transaction((tx) => eraseDeadKeys(tx, "document")),
   (db, { id }) => deleteSome(db, "observations", id),
   (db, { id }) => deleteQueued(db, "marks", id),
   (db, { id }) => deleteQueued(db, "quarantine", id),
@@ -168,7 +177,7 @@ function withoutConsolidation<T>(db: Db, bankId: string, work: (tx: Tx) => Promi
 
 async function deleteSome(
   db: Queryable,
-  table: "fact_entities" | "facts" | "documents" | "observations",
+  table: "fact_entities" | "observations",
   bankId: string,
 ): Promise<number> {
   const { rowCount } = await db.query(
@@ -177,6 +186,24 @@ async function deleteSome(
     [bankId, ROWS],
   );
   return rowCount ?? 0;
+}
+
+/** With what the index has of them. */
+async function deleteSomeIndexed(
+  tx: Tx,
+  type: "fact" | "document",
+  bankId: string,
+): Promise<number> {
+  const [table, key] = type === "fact" ? ["facts", FACT_KEY] : ["documents", DOCUMENT_KEY];
+  await ownOwnIndex(tx);
+  const { rows } = await tx.query<{ key: string }>(
+    `delete from holdfast.${table} where ctid = any(array(
+       select ctid from holdfast.${table} where bank_id = $1 limit $2))
+     returning ${key} as key`,
+    [bankId, ROWS],
+  );
+  await eraseFromIndex(tx, { type, keys: rows.map((row) => row.key) });
+  return rows.length;
 }
 
 /** Chunks of some parts while there are any, then those parts. */

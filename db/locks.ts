@@ -8,7 +8,11 @@ import type { Tx } from "./pool.ts";
  *   2. bank        shared by every commit of work, exclusive by erase
  *   3. documents   rows in order of (bank_id, document_id)
  *   4. knowledge   per bank: shared by commits that remove facts, exclusive by consolidation
- *   5. everything else is insert-only, or one row by its key
+ *   5. index       per (schema, lane) in order of lane: by each batch of the search drain, each page
+ *                  and the swap of a reindex; live rows are read after it
+ *   6. everything else is insert-only, or one row by its key
+ *
+ * Capture of a type is put on and taken off under a lock of its own, then the one table it changes.
  */
 
 // The first half of a two-part advisory key: which family of locks it is.
@@ -16,6 +20,8 @@ const OPERATION = 4201;
 const BANK = 4202;
 const KNOWLEDGE = 4203;
 const DUTY = 4204;
+const INDEX = 4205;
+const CAPTURE = 4206;
 
 /** Held by each commit of work; many at once. Finish and cancel wait for them, then close. */
 export async function shareOperation(tx: Tx, operationId: string): Promise<void> {
@@ -45,6 +51,24 @@ export async function shareKnowledge(tx: Tx, bankId: string): Promise<void> {
 /** Held while observations of a bank are written: the facts they stand on stay. */
 export async function ownKnowledge(tx: Tx, bankId: string): Promise<void> {
   await tx.query("select pg_advisory_xact_lock($1, hashtext($2))", [KNOWLEDGE, bankId]);
+}
+
+/** Held while index rows of objects in these lanes of a schema are written: one writer at a time. */
+export async function ownIndexLanes(
+  tx: Tx,
+  schema: string,
+  lanes: readonly number[],
+): Promise<void> {
+  await tx.query(
+    `select pg_advisory_xact_lock($1, hashtext($2 || '/' || lane))
+       from (select unnest($3::int[]) as lane order by 1) as lanes`,
+    [INDEX, schema, lanes],
+  );
+}
+
+/** Held while triggers of a type are put on its tables or taken off, before any table is locked. */
+export async function ownCapture(tx: Tx, schema: string, type: string): Promise<void> {
+  await tx.query("select pg_advisory_xact_lock($1, hashtext($2))", [CAPTURE, `${schema}/${type}`]);
 }
 
 /** Asks once; false when another process holds the duty, which then does this round. */

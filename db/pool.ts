@@ -145,8 +145,8 @@ export async function inSavepoint<T>(tx: Tx, work: () => Promise<T>): Promise<T>
     await tx.query("release savepoint holdfast");
     return result;
   } catch (error) {
-    // Where even this fails the connection is lost, and everything with it.
-    await tx.query("rollback to savepoint holdfast").catch(() => undefined);
+    // Where even this fails the connection is lost, and everything with it: nobody may go on.
+    await tx.query("rollback to savepoint holdfast");
     throw error;
   }
 }

@@ -137,3 +137,26 @@ export async function uncountRerun(
     [operationId, generation, stage],
   );
 }
+
+/**
+ * Takes back what some sources counted, when the work they counted begins anew: those of a stage
+ * whose names begin with `prefix`.
+ */
+export async function uncountSources(
+  tx: Tx,
+  operationId: string,
+  stage: string,
+  prefix: string,
+  source: string,
+): Promise<void> {
+  await tx.query(
+    `insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, place)
+     select $1, $4, stage, outcome, -sum(n)::int, row_number() over (order by outcome) - 1
+       from holdfast.progress_deltas
+      where operation_id = $1 and stage = $2 and starts_with(source, $3)
+      group by stage, outcome
+     having sum(n) <> 0
+     on conflict do nothing`,
+    [operationId, stage, prefix, source],
+  );
+}

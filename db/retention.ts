@@ -15,6 +15,7 @@ export const KEEP = {
   audit: 400,
   events: 90,
   findings: 30,
+  sessions: 1,
   workers: 1,
 } as const;
 
@@ -60,6 +61,11 @@ export const RETENTION: readonly RetentionLine[] = [
   { table: "webhooks", keeps: "until removed" },
   { table: "webhook_secrets", keeps: "with its webhook" },
   { table: "api_keys", keeps: "for ever, revoked ones too: the audit names them" },
+  {
+    table: "sessions",
+    keeps: `${KEEP.sessions} day after its end`,
+    sweep: olderThan("sessions", "ends_at", KEEP.sessions),
+  },
   { table: "brakes", keeps: "until lifted" },
   { table: "marks", keeps: "until handled" },
   { table: "quarantine", keeps: "until released" },
@@ -83,6 +89,11 @@ export const RETENTION: readonly RetentionLine[] = [
   { table: "observations", keeps: "until its facts change" },
   { table: "observation_sources", keeps: "with its observation" },
   { table: "staged_parts", keeps: "until its operation ends" },
+  { table: "search_indexes", keeps: "until uninstalled" },
+  { table: "index_marks", keeps: "until handled" },
+  { table: "index_rows", keeps: "with its object, in the generation that is searched" },
+  { table: "index_lanes", keeps: "for ever, one row a lane" },
+  { table: "index_gaps", keeps: "until audited" },
   { table: "schema_migrations", keeps: "for ever" },
   { table: "installation", keeps: "for ever" },
 ];

@@ -205,6 +205,55 @@ create table holdfast.flights (
   constraint flights_pkey PRIMARY KEY (operation_id, generation, range_no)
 );
 
+create table holdfast.index_gaps (
+  schema_name text not null,
+  type text not null,
+  at timestamp with time zone default clock_timestamp() not null
+);
+
+create table holdfast.index_lanes (
+  lane smallint not null,
+  lease bigint default 0 not null,
+  leased_until timestamp with time zone,
+  failing_since timestamp with time zone,
+  last_error text,
+  applied bigint default 0 not null,
+  waited_seconds double precision default 0 not null,
+  waited bigint[] default '{0,0,0,0,0,0,0,0,0,0,0}'::bigint[] not null,
+  constraint index_lanes_pkey PRIMARY KEY (lane)
+);
+
+create table holdfast.index_marks (
+  seq bigint generated always as identity not null,
+  lane smallint not null,
+  schema_name text not null,
+  type text not null,
+  keys text[],
+  through text,
+  place text,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint index_marks_pkey PRIMARY KEY (lane, schema_name, seq)
+);
+
+create table holdfast.index_rows (
+  index_id integer not null,
+  generation integer not null,
+  part integer not null,
+  weight smallint not null,
+  kind text not null,
+  key text not null,
+  field text not null,
+  value text not null,
+  net inet,
+  words tsvector,
+  constraint index_rows_pkey PRIMARY KEY (index_id, generation, key, field, part),
+  constraint index_row_is_of_a_known_kind CHECK ((kind = ANY (ARRAY['text'::text, 'prose'::text, 'number'::text, 'date'::text, 'address'::text, 'network'::text])))
+);
+CREATE INDEX index_rows_by_beginning ON holdfast.index_rows USING btree ("left"(lower(value), 64) text_pattern_ops) WHERE (words IS NULL);
+CREATE INDEX index_rows_by_net ON holdfast.index_rows USING gist (net inet_ops) WHERE (net IS NOT NULL);
+CREATE INDEX index_rows_by_trigram ON holdfast.index_rows USING gin (value public.gin_trgm_ops) WHERE (words IS NULL);
+CREATE INDEX index_rows_by_word ON holdfast.index_rows USING gin (words) WHERE (words IS NOT NULL);
+
 create table holdfast.installation (
   id uuid default gen_random_uuid() not null,
   examined_at timestamp with time zone,
@@ -383,6 +432,43 @@ create table holdfast.schema_migrations (
   constraint schema_migrations_pkey PRIMARY KEY (version)
 );
 
+create table holdfast.search_indexes (
+  id integer generated always as identity not null,
+  schema_name text not null,
+  schema_oid oid not null,
+  type text not null,
+  generation integer default 0 not null,
+  definition bytea not null,
+  capture bytea not null,
+  built_at timestamp with time zone,
+  objects bigint default 0 not null,
+  building integer,
+  building_operation uuid,
+  building_definition bytea,
+  building_since timestamp with time zone,
+  building_after text,
+  building_objects bigint default 0 not null,
+  drifted_at timestamp with time zone,
+  drift_reason text,
+  retry_at timestamp with time zone,
+  installed_at timestamp with time zone default clock_timestamp() not null,
+  constraint search_indexes_pkey PRIMARY KEY (id),
+  constraint what_is_built_has_a_builder CHECK (((building IS NULL) = (building_operation IS NULL))),
+  constraint what_is_built_is_another_generation CHECK ((building <> generation))
+);
+CREATE UNIQUE INDEX search_index_is_unique_per_schema_and_type ON holdfast.search_indexes USING btree (schema_name, type);
+
+create table holdfast.sessions (
+  hash bytea not null,
+  key_id uuid not null,
+  began_at timestamp with time zone default clock_timestamp() not null,
+  ends_at timestamp with time zone not null,
+  constraint sessions_pkey PRIMARY KEY (hash),
+  constraint sessions_key_id_fkey FOREIGN KEY (key_id) REFERENCES holdfast.api_keys(id) ON DELETE CASCADE
+);
+CREATE INDEX sessions_by_end ON holdfast.sessions USING btree (ends_at);
+CREATE INDEX sessions_of_key ON holdfast.sessions USING btree (key_id, began_at);
+
 create table holdfast.staged_parts (
   part_seq bigint not null,
   operation_id uuid not null,
@@ -444,3 +530,104 @@ create table holdfast.outcomes_default partition of holdfast.outcomes default;
 create table holdfast.payloads_default partition of holdfast.payloads default;
 create table holdfast.progress_deltas_default partition of holdfast.progress_deltas default;
 create table holdfast.sub_batches_default partition of holdfast.sub_batches default;
+
+CREATE OR REPLACE FUNCTION holdfast.accept_operation(asked text, first_items text, last_items text, batch_sizes text, item_batches text, item_sizes text, item_keys text, contents bytea, payload_items text, payload_parts text, payload_starts text, content_bytes text, meta_bytes text, OUT id uuid, OUT operations double precision, OUT items double precision, OUT bytes double precision)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  op record;
+  bank_id bigint;
+begin
+  select * into op
+    from jsonb_to_record(asked::jsonb) as a(
+      id uuid, kind text, tenant text, scope text, bank text, key text, digest text,
+      exclusive_on text, priority smallint, total integer, batches integer, bytes bigint,
+      input jsonb, trace text, submitted_by text, start_after timestamptz, lock_timeout text,
+      max_operations float8, max_items float8, max_bytes float8);
+  if op.lock_timeout is not null then
+    perform set_config('lock_timeout', op.lock_timeout, true);
+  end if;
+
+  select count(*), coalesce(sum(o.total), 0), coalesce(sum(o.bytes), 0)
+    into operations, items, bytes
+    from holdfast.operations o
+   where o.tenant = op.tenant and o.state in ('accepted', 'running');
+  if operations + 1 > op.max_operations or items + op.total > op.max_items
+     or bytes + op.bytes > op.max_bytes then
+    return;
+  end if;
+
+  if op.bank is not null then
+    select b.id into bank_id from holdfast.banks b
+     where b.tenant = op.tenant and b.name = op.bank and b.erased_at is null;
+    if not found then return; end if;
+    op.input := op.input || jsonb_build_object('bankId', bank_id::text);
+  end if;
+
+  insert into holdfast.operations
+    (id, kind, tenant, scope, key, digest, exclusive_on, priority, total, batches, bytes, input,
+     trace, submitted_by, start_after, due_at)
+  values
+    (op.id, op.kind, op.tenant, op.scope, op.key, decode(op.digest, 'hex'), op.exclusive_on,
+     op.priority, op.total, op.batches, op.bytes, op.input, op.trace, op.submitted_by,
+     op.start_after, greatest(clock_timestamp(), op.start_after))
+  on conflict do nothing;
+  if not found then return; end if;
+
+  insert into holdfast.sub_batches (operation_id, no, first_item, last_item, size)
+  select op.id, b.no, b.first_item, b.last_item, b.size
+    from unnest(first_items::int[], last_items::int[], batch_sizes::bigint[])
+           with ordinality as b(first_item, last_item, size, no);
+
+  insert into holdfast.items (operation_id, no, batch, size, key)
+  select op.id, i.no, i.batch, i.size, i.key
+    from unnest(item_batches::int[], item_sizes::int[], item_keys::text[])
+           with ordinality as i(batch, size, key, no);
+
+  perform holdfast.accept_payloads(op.id, contents, payload_items, payload_parts, payload_starts,
+                                   content_bytes, meta_bytes);
+  id := op.id;
+end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.accept_payloads(operation_id uuid, contents bytea, item_nos text, parts text, start_ats text, content_bytes text, meta_bytes text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into holdfast.payloads (operation_id, item_no, part, meta, content)
+  select accept_payloads.operation_id, p.item_no, p.part,
+         case when p.meta_bytes > 0
+              then convert_from(substring(contents from p.start_at + p.content_bytes
+                                          for p.meta_bytes), 'UTF8')::jsonb end,
+         convert_from(substring(contents from p.start_at for p.content_bytes), 'UTF8')
+    from unnest(item_nos::int[], parts::int[], start_ats::int[], accept_payloads.content_bytes::int[],
+                accept_payloads.meta_bytes::int[])
+           as p(item_no, part, start_at, content_bytes, meta_bytes);
+end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.as_inet(value text)
+ RETURNS inet
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+begin
+  return value::inet;
+exception when invalid_text_representation then
+  return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.index_trigrams()
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  place name := (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+                  where e.extname = 'pg_trgm');
+begin
+  if place is null then return false; end if;
+  execute format('create index if not exists index_rows_by_trigram on holdfast.index_rows
+                    using gin (value %I.gin_trgm_ops) where words is null', place);
+  return true;
+end $function$;

@@ -1,5 +1,6 @@
 import { deliveryDepth } from "./delivery-status.ts";
 import { countFindings } from "./findings.ts";
+import { readIndexLanes, type LaneRow } from "./index-lanes.ts";
 import { markDepths } from "./marks.ts";
 import type { Db, Queryable } from "./pool.ts";
 import { overdueStarts } from "./throughput.ts";
@@ -17,6 +18,8 @@ export interface Stats {
   toStart: { n: number; oldest: Date | null };
   marks: { queue: string; depth: number; oldest: Date | null }[];
   deliveries: { pending: number; due: number; oldest: Date | null };
+  /** The search index, lane by lane. */
+  index: LaneRow[];
   openFindings: number;
   workersOnline: number;
 }
@@ -32,6 +35,7 @@ export function readStats(db: Db): Promise<Stats> {
       toStart: await overdueStarts(tx, 0),
       marks: await markDepths(tx),
       deliveries: await deliveryDepth(tx),
+      index: await readIndexLanes(tx),
       openFindings: await countFindings(tx),
       workersOnline: (await onlineWorkers(tx)).length,
     }),

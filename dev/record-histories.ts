@@ -7,6 +7,7 @@ import { DOCTOR_SCHEDULE } from "../activities/namespace-owner.ts";
 import type { Client } from "@temporalio/client";
 import { drainWorkflowId, rangeWorkflowId } from "../contracts/ids.ts";
 import { migrate } from "../db/migrate.ts";
+import { install, makeTables, SEARCHED } from "../test/support/searched-sites.ts";
 import { letters } from "../test/support/letters.ts";
 import { runDoctor } from "../workers/doctor.ts";
 import { recordHistory } from "../workers/history-files.ts";
@@ -23,7 +24,7 @@ import { until } from "./until.ts";
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const FOLDER = fileURLToPath(new URL("../test/replay/histories/", import.meta.url));
 const CONFIG = fileURLToPath(
-  new URL("../test/system/fixtures/obedient.config.ts", import.meta.url),
+  new URL("../test/system/fixtures/searched.config.ts", import.meta.url),
 );
 
 interface Scene {
@@ -63,6 +64,22 @@ const scenarios: Record<string, Scenario> = {
     );
     return closed(scene, drainWorkflowId("consolidate", 0));
   },
+  "drain-index": async (scene) => {
+    const { db } = scene.holdfast;
+    await db.query(
+      "insert into holdfast.index_marks (lane, schema_name, type, keys) values (0, 'gone', 'site', '{1}')",
+    );
+    await until(
+      async () =>
+        (await db.query("select 1 from holdfast.index_marks where lane = 0")).rows.length === 0,
+      60_000,
+      () => "there are marks of the index",
+    );
+    return closed(scene, drainWorkflowId("index", 0));
+  },
+  "reindex-completed": (scene) => reindexed(scene),
+  "reindex-cancelled": (scene) => reindexed(scene, cancelled),
+  "reindex-paused-and-resumed": (scene) => reindexed(scene, paused),
   "doctor-examination": async (scene) => {
     await scene.temporal.schedule.getHandle(DOCTOR_SCHEDULE).trigger();
     const query = `WorkflowType = "examineNow" and ExecutionStatus = "Completed"`;
@@ -94,6 +111,33 @@ async function ended(
       async () =>
         (await holdfast.db.query("select 1 from holdfast.flights where operation_id = $1", [id]))
           .rows.length > 0,
+      60_000,
+      () => `${id} is not at work`,
+    );
+    await meddle(scene, id, workflowId);
+  }
+  await holdfast.operation.wait(id);
+  return closed(scene, workflowId);
+}
+
+/** Above what one page of a reindex holds, many times. */
+const SITES = 40_000;
+
+async function reindexed(
+  scene: Scene,
+  meddle?: (scene: Scene, id: string, workflowId: string) => Promise<void>,
+): Promise<{ workflowId: string }> {
+  const { holdfast } = scene;
+  await holdfast.db.query("drop schema if exists crm cascade");
+  await holdfast.db.query("delete from holdfast.search_indexes");
+  await makeTables(holdfast.db, "crm", meddle ? SITES : 100);
+  await install(holdfast.db, "crm", SEARCHED);
+  const { id } = await holdfast.search.reindex({ types: ["site"] });
+  const { workflowId } = await holdfast.operation.get(id);
+  if (meddle) {
+    const begun = "select 1 from holdfast.search_indexes where building_objects > 0";
+    await until(
+      async () => (await holdfast.db.query(begun)).rows.length > 0,
       60_000,
       () => `${id} is not at work`,
     );
@@ -147,7 +191,7 @@ async function main(names: readonly string[]): Promise<void> {
   const environment = { ...process.env, OBEDIENT_STATE: state };
   const worker = await spawnWorker({ ...stack, config: CONFIG, environment });
   await worker.ready;
-  const holdfast = connect({ databaseUrl });
+  const holdfast = connect({ databaseUrl, config: SEARCHED });
   const { client: temporal, close } = lazyClient({ address: temporalAddress, namespace });
   try {
     for (const name of names) {

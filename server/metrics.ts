@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { WAITED_BOUNDS, waitedOf, type LaneRow } from "../db/index-lanes.ts";
 import type { Db } from "../db/pool.ts";
 import { readStats, type Stats } from "../db/stats.ts";
 import type { ServerDeps } from "./deps.ts";
@@ -64,12 +65,28 @@ function statsGauges(registry: Registry): (stats: Stats | undefined, now: Date) 
     "deliveries_oldest_due_seconds",
     "For how long the oldest due one is due",
   );
+  const indexMarks = gauge("index_marks", "Rows of marks that wait for search, up to 10,000", [
+    "lane",
+  ]);
+  const indexAge = gauge("index_marks_oldest_seconds", "How long the oldest of them has waited", [
+    "lane",
+  ]);
+  const indexFailing = gauge(
+    "index_failing_seconds",
+    "For how long a lane has failed; 0: it works",
+    ["lane"],
+  );
+  const indexed = gauge("index_objects_applied", "Objects brought up to date for search", ["lane"]);
   const findings = gauge("findings_open", "Open findings of the doctor");
   const workers = gauge("workers_online", "Workers seen within 30 s");
 
+  const visible = visibleAfter(registry);
+
   return (stats, now) => {
-    for (const each of [open, ended, depth, age]) each.reset();
+    const labelled = [open, ended, depth, age, indexMarks, indexAge, indexFailing, indexed];
+    for (const each of labelled) each.reset();
     for (const each of [toStart, lag, pending, pendingAge, findings, workers]) each.remove();
+    visible.show(stats?.index);
     up.set(stats ? 1 : 0);
     if (!stats) return;
     const secondsSince = (moment: Date | null) =>
@@ -84,9 +101,56 @@ function statsGauges(registry: Registry): (stats: Stats | undefined, now: Date) 
     }
     pending.set(stats.deliveries.pending);
     pendingAge.set(secondsSince(stats.deliveries.oldest));
+    for (const { lane, ...stood } of stats.index) {
+      indexMarks.set({ lane }, stood.marks);
+      indexAge.set({ lane }, secondsSince(stood.oldestMarkAt));
+      indexFailing.set({ lane }, secondsSince(stood.failingSince));
+      indexed.set({ lane }, stood.applied);
+    }
     findings.set(stats.openFindings);
     workers.set(stats.workersOnline);
   };
+}
+
+/** Counted in Postgres by whoever applied the marks; shown here as the histogram it is. */
+function visibleAfter(registry: Registry): { show(lanes: readonly LaneRow[] | undefined): void } {
+  const name = "holdfast_index_visible_seconds";
+  let lanes: readonly LaneRow[] | undefined;
+  const metric = new Histogram({
+    name,
+    help: "Time from a write to the moment search finds it",
+    buckets: [...WAITED_BOUNDS],
+    registers: [registry],
+  });
+  const sample = (suffix: string, labels: object, value: number) => ({
+    metricName: `${name}${suffix}`,
+    labels,
+    value,
+    exemplar: null,
+  });
+  const get = () => {
+    const all = lanes ?? [];
+    let below = 0;
+    const waited = waitedOf(all).map((n) => (below += n));
+    const bounds = [...WAITED_BOUNDS, "+Inf"];
+    const seconds = all.reduce((sum, { waitedSeconds }) => sum + waitedSeconds, 0);
+    const values = [
+      ...waited.map((n, bucket) => sample("_bucket", { le: bounds[bucket] }, n)),
+      sample("_sum", {}, seconds),
+      sample("_count", {}, below),
+    ];
+    const { help, type, aggregator } = metric as unknown as Described;
+    return Promise.resolve({ name, help, type, aggregator, values: lanes ? values : [] });
+  };
+  // The registry asks by either name.
+  Object.assign(metric, { get, getForPromString: get });
+  return { show: (latest) => void (lanes = latest) };
+}
+
+interface Described {
+  help: string;
+  type: string;
+  aggregator: string;
 }
 
 /** Callers within the time share one run. */

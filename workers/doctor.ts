@@ -1,5 +1,6 @@
 import { examine, type Examination } from "../activities/doctor.ts";
 import type { Limits } from "../db/doctor.ts";
+import type { HoldfastConfig } from "../contracts/config.ts";
 import { assertSchema } from "../db/migrate.ts";
 import { assertReachable, openDb } from "../db/pool.ts";
 import { lazyClient, type TemporalAt } from "./temporal-client.ts";
@@ -13,6 +14,8 @@ export interface DoctorOptions {
   repair: boolean;
   /** As the relay of this installation has them. */
   limits?: Partial<Limits>;
+  /** What is plugged in: some of it is looked at. */
+  config?: HoldfastConfig;
 }
 
 /**
@@ -20,13 +23,13 @@ export interface DoctorOptions {
  * @throws Unavailable when Postgres cannot be reached
  */
 export async function runDoctor(options: DoctorOptions): Promise<Examination> {
-  const { databaseUrl: url, schema, repair, limits } = options;
+  const { databaseUrl: url, schema, repair, limits, config } = options;
   const db = openDb({ url, ...(schema ? { schema } : {}), size: 4, name: "holdfast-doctor" });
   const { client, close } = lazyClient(options.temporal);
   try {
     await assertReachable(db);
     await assertSchema(db);
-    return await examine({ db, client, repair, ...(limits ? { limits } : {}) });
+    return await examine({ db, client, repair, ...(limits ? { limits } : {}), config });
   } finally {
     await Promise.all([close(), db.close()]);
   }

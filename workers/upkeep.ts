@@ -1,5 +1,8 @@
 import type { Logger } from "pino";
+import type { HoldfastConfig } from "../contracts/config.ts";
 import { sweepErasedBanks } from "../db/erase.ts";
+import { sweepSources } from "../db/index-drain.ts";
+import { sweepBuilds } from "../db/index-sweep.ts";
 import { takeDuty } from "../db/locks.ts";
 import { makePartitions } from "../db/partitions.ts";
 import type { Db } from "../db/pool.ts";
@@ -11,6 +14,7 @@ import { loop, type Loop } from "./loop.ts";
 
 export interface UpkeepOptions {
   db: Db;
+  config: HoldfastConfig;
   log: Logger;
   worker: { id: string; identity: string; version: string };
 }
@@ -22,7 +26,7 @@ const RETENTION_EVERY_MS = 600_000;
 const PARTITIONS_EVERY_MS = 3_600_000;
 
 /** What the clock demands. Every worker runs it; each duty is done by one of them at a time. */
-export function startUpkeep({ db, log, worker }: UpkeepOptions): Loop[] {
+export function startUpkeep({ db, config, log, worker }: UpkeepOptions): Loop[] {
   const duty = (name: string, everyMs: number, work: () => Promise<unknown>) =>
     loop(`upkeep ${name}`, log, async () => {
       await work();
@@ -32,6 +36,8 @@ export function startUpkeep({ db, log, worker }: UpkeepOptions): Loop[] {
     duty("seen", SEEN_EVERY_MS, () => markWorkerSeen(db, worker)),
     duty("fold", FOLD_EVERY_MS, () => fold(db)),
     duty("sweep", SWEEP_EVERY_MS, () => sweep(db)),
+    duty("sources", SWEEP_EVERY_MS, () => sweepSources(db, config)),
+    duty("builds", SWEEP_EVERY_MS, () => sweepBuilds(db)),
     duty("retention", RETENTION_EVERY_MS, () => applyRetention(db, log)),
     duty("partitions", PARTITIONS_EVERY_MS, () => makePartitions(db)),
   ];

@@ -1,7 +1,5 @@
-import { existsSync } from "node:fs";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { Client } from "@temporalio/client";
 import { loadClientConnectConfig } from "@temporalio/envconfig";
 import { NativeConnection, Runtime, Worker, type WorkflowBundleOption } from "@temporalio/worker";
@@ -19,6 +17,7 @@ import { activityTracing } from "./activity-tracing.ts";
 import { ensureDoctorSchedule } from "./doctor-schedule.ts";
 import { startRelay } from "./relay.ts";
 import { startUpkeep } from "./upkeep.ts";
+import { currentWorkflowCode } from "./workflow-code.ts";
 import { VERSION } from "../version.ts";
 
 export interface WorkerOptions {
@@ -62,7 +61,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await assertReachable(ownDb);
     await assertSchema(ownDb);
     await markWorkerSeen(ownDb, worker);
-    const loops = startUpkeep({ db: ownDb, log, worker });
+    const loops = startUpkeep({ db: ownDb, config, log, worker });
     try {
       const connection = await connectTemporal(options);
       if (!connection) return;
@@ -96,7 +95,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         const control = await Worker.create({
           ...common,
           taskQueue: CONTROL_QUEUE,
-          ...workflowCode(options),
+          ...(options.workflowBundle
+            ? { workflowBundle: options.workflowBundle }
+            : currentWorkflowCode()),
           maxCachedWorkflows: 300,
           stickyQueueScheduleToStartTimeout: STICKY_MS,
           activities: controlActivities(deps),
@@ -126,16 +127,6 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   } finally {
     await Promise.all([db.close(), ownDb.close()]);
   }
-}
-
-function workflowCode({ workflowBundle }: WorkerOptions) {
-  const built = fileURLToPath(new URL("../workflow-bundle.js", import.meta.url));
-  if (workflowBundle) return { workflowBundle };
-  if (existsSync(built)) return { workflowBundle: { codePath: built } };
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  return {
-    workflowsPath: fileURLToPath(new URL(`../workflows/index.${extension}`, import.meta.url)),
-  };
 }
 
 const RETRY_MS = 2_000;

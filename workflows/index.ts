@@ -2,4 +2,6 @@
 export { consolidate } from "./consolidate.ts";
 export { deliver } from "./deliver.ts";
 export { examineNow } from "./doctor.ts";
+export { reindex } from "./reindex.ts";
 export { retainBatch, retainRange } from "./retain.ts";
+export { index } from "./search.ts";

@@ -1,4 +1,6 @@
 import { isBraked } from "../brakes.ts";
+import { OLDEST_INDEX_MARKS } from "../index-claim.ts";
+import { INDEX_QUEUE } from "../index-marks.ts";
 import { isDue } from "../marks.ts";
 import type { Queryable } from "../pool.ts";
 import { onlineWorkers } from "../workers.ts";
@@ -76,20 +78,27 @@ const noWorker: RowCheck = {
   explanation: "while work is due, a worker is alive",
   async find({ db }) {
     if ((await onlineWorkers(db)).length > 0) return [];
-    const { rows } = await db.query<{ open: number; marks: boolean; deliveries: boolean }>(
+    const { rows } = await db.query<{
+      open: number;
+      marks: boolean;
+      deliveries: boolean;
+      indexMarks: boolean | null;
+    }>(
       `select (select count(*)::int from (select from holdfast.operations op
                 where (op.state = 'running' or (op.state = 'accepted'
                         and op.due_at < clock_timestamp() - interval '60 seconds'))
                   and op.paused_at is null and not ${isBraked("op")} limit 10000) o) as open,
               exists (select from holdfast.marks m where ${LONG_DUE("m")}) as marks,
               exists (select from holdfast.deliveries d
-                       where d.state = 'pending' and ${LONG_DUE("d")}) as deliveries`,
+                       where d.state = 'pending' and ${LONG_DUE("d")}) as deliveries,
+              (select min(oldest) from (${OLDEST_INDEX_MARKS}) m) < ${LONG_AGO} as "indexMarks"`,
     );
-    const { open, marks, deliveries } = rows[0]!;
+    const { open, marks, deliveries, indexMarks } = rows[0]!;
     const due = [
       open > 0 ? `${open} open operations` : "",
       marks ? "due marks" : "",
       deliveries ? "due deliveries" : "",
+      indexMarks ? "marks of written objects that search does not find yet" : "",
     ].filter(Boolean);
     if (due.length === 0) return [];
     return [
@@ -101,7 +110,8 @@ const noWorker: RowCheck = {
   },
 };
 
-const LONG_DUE = (row: string) => `${row}.due_at < clock_timestamp() - interval '10 minutes'`;
+const LONG_AGO = "clock_timestamp() - interval '10 minutes'";
+const LONG_DUE = (row: string) => `${row}.due_at < ${LONG_AGO}`;
 
 const workerVanished: RowCheck = {
   name: "worker-vanished",
@@ -192,6 +202,26 @@ const overdueDeliveries: RowCheck = {
   repair: ({ db }, { subject }) => wakeDrains(db, subject.slice("queue ".length)),
 };
 
+const overdueIndexMarks: RowCheck = {
+  name: "overdue-index-marks",
+  explanation: "no mark of the search index is older than its bound while a worker lives",
+  async find({ db }) {
+    if ((await onlineWorkers(db)).length === 0) return [];
+    const { rows } = await db.query<LateQueue>(
+      `select q.queue, q.due, q.oldest
+         from (select '${INDEX_QUEUE}' as queue, min(m.oldest) as oldest,
+                      (select count(*)::int
+                         from (select from holdfast.index_marks limit 10000) as counted) as due
+                 from (${OLDEST_INDEX_MARKS}) m) q
+         left join (select max(seen_at) as seen_at from holdfast.drains
+                     where queue = '${INDEX_QUEUE}') d on true
+        where q.oldest is not null and ${IS_LATE} and ${QUEUE_IS_FREE}`,
+    );
+    return rows.map((row) => late("marks are", row));
+  },
+  repair: ({ db }, { subject }) => wakeDrains(db, subject.slice("queue ".length)),
+};
+
 /** The relay wakes them with its next tick; one that is at work already looks again, no more. */
 async function wakeDrains(db: Queryable, queue: string): Promise<string | undefined> {
   const { rowCount } = await db.query(
@@ -242,5 +272,6 @@ export const QUEUE_CHECKS: readonly RowCheck[] = [
   noWorker,
   workerVanished,
   overdueMarks,
+  overdueIndexMarks,
   overdueDeliveries,
 ];

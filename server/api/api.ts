@@ -7,6 +7,7 @@ import { keyRoutes } from "./keys.ts";
 import { operationRoutes } from "./operations.ts";
 import { retainRoutes } from "./retain.ts";
 import type { Api } from "./route.ts";
+import { searchRoutes } from "./search.ts";
 import { webhookRoutes } from "./webhooks.ts";
 
 /** Every route under /v1, by noun. */
@@ -15,6 +16,7 @@ export function apiRoutes(api: Api): void {
   operationRoutes(api);
   bankRoutes(api);
   documentRoutes(api);
+  searchRoutes(api);
   brakeRoutes(api);
   webhookRoutes(api);
   keyRoutes(api);

@@ -10,6 +10,8 @@ import { liveStream } from "./live.ts";
 import { operationBody, operationPulse } from "./operation.tsx";
 import { operationsBody } from "./operations.tsx";
 import { overviewBody } from "./overview.tsx";
+import { searchBody } from "./search.tsx";
+import { searchStatusBody } from "./search-status.tsx";
 import { signInRoutes } from "./sign-in.tsx";
 
 /**
@@ -31,8 +33,10 @@ export function consoleRoutes(deps: ConsoleDeps & Pick<ServerDeps, "stopping">):
     (visit) => operationBody(visit, deps.settings, visit.c.req.param("id")!),
     ({ c, read }) => operationPulse(read, c.req.param("id")!),
   );
+  page("/search/status", ({ read }) => searchStatusBody(read));
   app.route("/", actRoutes(frame));
   for (const [path, load] of [
+    ["/search", searchBody],
     ["/banks", banksBody],
     ["/banks/:bank", bankBody],
     ["/banks/:bank/documents/:id", documentBody],

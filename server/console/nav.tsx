@@ -1,10 +1,11 @@
 import type { Child } from "hono/jsx";
 import { countFindings } from "../../db/findings.ts";
 import { countOperations } from "../../db/operations.ts";
+import { countFailing } from "../../db/search-status.ts";
 import { number } from "./format.ts";
-import { part, partOrFail, type Reading } from "./reading.ts";
+import { part, partOrFail, valueOr, type Reading } from "./reading.ts";
 
-export type Place = "overview" | "operations" | "banks";
+export type Place = "overview" | "operations" | "search" | "banks";
 
 /** Counts beside the navigation; null: could not be read. */
 export interface NavCounts {
@@ -12,13 +13,17 @@ export interface NavCounts {
   failed: number | null;
   /** Absent: not this caller's to see. */
   findings?: number | null;
+  /** Lanes and indexes of search that cannot go on. Absent as above. */
+  searchFailing?: number | null;
 }
 
-/** What is open, what failed in 24 hours, what the doctor found. */
+/** What is open, what failed in 24 hours, what the doctor found, what search cannot do. */
 export async function navCounts({ db, tenants }: Reading): Promise<NavCounts> {
-  const [counts, findings] = await Promise.all([
+  const wide = tenants === undefined;
+  const [counts, findings, searchFailing] = await Promise.all([
     partOrFail(() => countOperations(db, tenants)),
-    tenants === undefined ? part(() => countFindings(db)) : undefined,
+    wide ? part(() => countFindings(db)) : undefined,
+    wide ? part(() => countFailing(db)) : undefined,
   ]);
   const sum = (...states: string[]) =>
     "value" in counts
@@ -29,7 +34,8 @@ export async function navCounts({ db, tenants }: Reading): Promise<NavCounts> {
   return {
     open: sum("accepted", "running"),
     failed: sum("failed"),
-    ...(findings ? { findings: "value" in findings ? findings.value : null } : {}),
+    ...(findings ? { findings: valueOr(findings, null) } : {}),
+    ...(searchFailing ? { searchFailing: valueOr(searchFailing, null) } : {}),
   };
 }
 
@@ -62,6 +68,14 @@ export function Nav({ at, counts }: { at: Place | undefined; counts: NavCounts |
             <Count n={counts.open} words="open" href="/operations?state=open" />
             <Count n={counts.failed} words="failed" href="/operations?state=failed" tone="bad" />
           </>
+        ),
+      )}
+      {entry(
+        "search",
+        "/search",
+        "Search",
+        counts?.searchFailing !== undefined && (
+          <Count n={counts.searchFailing} words="failing" href="/search/status" tone="bad" />
         ),
       )}
       {entry("banks", "/banks", "Banks")}

@@ -18,8 +18,10 @@ export function readingAs(
   deps: ConsoleDeps,
   caller: { actor: string; tenants?: readonly string[] | undefined },
 ): Reading {
+  const { config } = deps.holdfast;
   const db = bounded(deps.holdfast.db);
-  return { holdfast: holdfastOver(newContext({ db, ...caller })), db, tenants: caller.tenants };
+  const holdfast = holdfastOver(newContext({ db, config, ...caller }));
+  return { holdfast, db, tenants: caller.tenants };
 }
 
 // A transaction per statement, so that one that runs out of time takes no other part of the page along.

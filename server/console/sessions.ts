@@ -1,8 +1,7 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import type { Context } from "hono";
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
-import { LRUCache } from "lru-cache";
-import { findApiKey, hashKey } from "../../db/api-keys.ts";
+import { SESSION_MS } from "../../client/session.ts";
 import { LOCAL, type Principal } from "../auth.ts";
 import type { ConsoleDeps } from "../deps.ts";
 
@@ -13,24 +12,12 @@ export interface Caller extends Principal {
   signedIn: boolean;
 }
 
-interface Session {
-  keyHash: Buffer;
-  formToken: string;
-}
-
 const COOKIE = "holdfast_session";
-const LASTS_MS = 12 * 60 * 60 * 1_000;
-const MAX_SESSIONS = 10_000;
 
-/**
- * Sessions live in this process: the cookie holds a random number and nothing else, a restart signs
- * everybody out, and the key behind a session is looked up with every request, so that a revoked key
- * ends it at once.
- */
+/** Keeps a session in a cookie that holds a random number and nothing else. */
 export class Sessions {
   readonly #deps: ConsoleDeps;
-  readonly #open = new LRUCache<string, Session>({ max: MAX_SESSIONS, ttl: LASTS_MS });
-  readonly #localToken = token();
+  readonly #localToken = randomBytes(32).toString("base64url");
 
   constructor(deps: ConsoleDeps) {
     this.#deps = deps;
@@ -38,22 +25,20 @@ export class Sessions {
 
   /** Begins a session with a presented API key. @throws Unauthorized */
   async begin(c: Context, secret: string): Promise<void> {
-    const key = await this.#deps.holdfast.key.verify(secret);
+    const { token, key } = await this.#deps.holdfast.session.begin(secret);
     this.#deps.log.info({ key: key.name }, "signed in to the console");
-    const id = token();
-    this.#open.set(named(id), { keyHash: hashKey(secret), formToken: token() });
-    setCookie(c, COOKIE, id, {
+    setCookie(c, COOKIE, token, {
       httpOnly: true,
       sameSite: "Strict",
       path: "/",
-      maxAge: LASTS_MS / 1_000,
+      maxAge: SESSION_MS / 1_000,
       secure: isHttps(c),
     });
   }
 
-  end(c: Context): void {
-    const id = getCookie(c, COOKIE);
-    if (id) this.#open.delete(named(id));
+  async end(c: Context): Promise<void> {
+    const token = getCookie(c, COOKIE);
+    if (token) await this.#deps.holdfast.session.end(token);
     deleteCookie(c, COOKIE, { path: "/" });
   }
 
@@ -62,31 +47,26 @@ export class Sessions {
     if (this.#deps.settings.auth === "off") {
       return { ...LOCAL, formToken: this.#localToken, signedIn: false };
     }
-    const id = getCookie(c, COOKIE);
-    const session = id && this.#open.get(named(id));
-    if (!session) return undefined;
-    const key = await findApiKey(this.#deps.holdfast.db, session.keyHash);
+    const token = getCookie(c, COOKIE);
+    if (!token) return undefined;
+    const key = await this.#deps.holdfast.session.find(token);
     if (!key) {
-      this.end(c);
+      deleteCookie(c, COOKIE, { path: "/" });
       return undefined;
     }
     return {
       name: key.name,
       role: key.role,
       ...(key.tenants ? { tenants: key.tenants } : {}),
-      formToken: session.formToken,
+      formToken: formTokenOf(token),
       signedIn: true,
     };
   }
 }
 
-function token(): string {
-  return randomBytes(32).toString("base64url");
-}
-
-// The store is looked up by a digest, so the time a lookup takes says nothing about an id.
-function named(id: string): string {
-  return createHash("sha256").update(id).digest("base64url");
+// Every server makes the same of a session, and what stands in a page leads to no cookie.
+function formTokenOf(token: string): string {
+  return createHmac("sha256", token).update("form").digest("base64url");
 }
 
 function isHttps(c: Context): boolean {

@@ -37,7 +37,7 @@ export function signInRoutes(frame: Frame): Hono {
     frame.headers,
     formLimit,
     frame.posted(async ({ c }) => {
-      frame.sessions.end(c);
+      await frame.sessions.end(c);
       return c.redirect("/sign-in", 303);
     }),
   );

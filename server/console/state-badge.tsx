@@ -35,6 +35,13 @@ const STATES: Record<string, [shape: keyof typeof SHAPES, tone: string]> = {
   pending: ["ring", "quiet"],
   delivered: ["check", "good"],
   dead: ["cross", "bad"],
+  // Indexes and lanes of search
+  works: ["check", "good"],
+  failing: ["cross", "bad"],
+  "follows its table": ["check", "good"],
+  "not installed": ["ring", "warn"],
+  "not as it should be": ["triangle", "bad"],
+  building: ["dot", "busy"],
   // Log levels
   debug: ["dash", "quiet"],
   info: ["ring", "quiet"],

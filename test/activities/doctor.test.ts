@@ -320,6 +320,32 @@ test("due marks are nobody's fault without a worker, and late with one that does
   expect(rows).toEqual([{ due: true }]);
 });
 
+test("marks of the search index that nobody drains are late, and wait for a worker when there is none", async () => {
+  const { db } = await setup();
+  await db.query(
+    `insert into holdfast.index_marks (lane, schema_name, type, keys, at)
+     values (2, 'public', 'site', '{1}', now() - interval '11 minutes')`,
+  );
+  await db.query("update holdfast.drains set wake_at = now() + interval '1 hour'");
+  expect(await found(db)).toEqual(["no-worker: workers"]);
+  const { findings: missing } = await examine({ db, repair: false });
+  expect(missing[0]!.message).toContain("marks of written objects that search does not find yet");
+
+  await db.query(`insert into holdfast.workers values ('${NOBODY}', 'w', '1')`);
+  expect(await found(db)).toEqual(["overdue-index-marks: queue index"]);
+  const { findings } = await examine({ db, repair: true });
+  expect(findings).toMatchObject([{ did: "woke its drain", left: true }]);
+
+  await db.query("update holdfast.drains set seen_at = now()");
+  expect(await found(db)).toEqual([]); // it is at work, and not far behind
+
+  await db.query("update holdfast.drains set seen_at = null");
+  await db.query(
+    "insert into holdfast.brakes (applies_to, name, reason, set_by) values ('scope', 'public', 'x', 'x')",
+  );
+  expect(await found(db)).toEqual([]); // held back on purpose
+});
+
 test("deliveries that nobody sends are late", async () => {
   const { db } = await setup();
   await db.query(

@@ -7,6 +7,7 @@ import { anOperation } from "../server/browsing.ts";
 import { listening, type Listening } from "../server/listening.ts";
 import { documents } from "../support/fresh.ts";
 import { preparedByHand } from "../support/retain-by-hand.ts";
+import { fillIndexes } from "../support/searching.ts";
 import { LOOKS, openPage, screenshot, startBrowser } from "./browser.ts";
 
 let server: Listening;
@@ -19,6 +20,11 @@ beforeAll(async () => {
   seeded = await seedConsole(server.holdfast.db, 60);
   const { id } = await server.holdfast.retain.submit({ bank: "handbook", items: documents(8) });
   await (await preparedByHand(server.holdfast.db, id)).commit();
+  await fillIndexes(server.holdfast.db, {}, "holdfast");
+  await server.holdfast.db.query(
+    `update holdfast.index_lanes set failing_since = now(), last_error = 'deadlock detected'
+      where lane = 2`,
+  );
   base = server.url;
   browser = await startBrowser();
 }, 120_000);
@@ -91,6 +97,10 @@ test("every page fits its screen and raises no complaint, wide and narrow, light
       ["operation-paused", `/operations/${seeded.paused}`],
       ["pause", `/operations/${seeded.accepted}/pause`],
       ["retry", `/operations/${seeded.failed}/retry`],
+      ["search", "/search?text=doc"],
+      ["search-nothing", "/search?text=nowhere"],
+      ["search-empty", "/search"],
+      ["search-status", "/search/status"],
       ["banks", "/banks"],
       ["bank", "/banks/handbook?tenant=default"],
       ["document", "/banks/handbook/documents/doc-1?tenant=default"],
@@ -105,6 +115,25 @@ test("every page fits its screen and raises no complaint, wide and narrow, light
     await page.context().close();
   }
 }, 120_000);
+
+test("what was retained is found by typing it, with script and without, and leads to where it is", async () => {
+  for (const script of [true, false]) {
+    const { page, complaints } = await openPage(browser, base, LOOKS[0], { script });
+    await page.goto("/search");
+    await page.getByLabel("API key").fill(await server.key("viewer"));
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.waitForURL("**/search");
+    await page.getByRole("searchbox").fill("DOC-3");
+    await page.getByLabel("type").selectOption("document");
+    await page.getByRole("button", { name: "Search", exact: true }).click();
+    await page.waitForURL("**text=DOC-3**");
+    expect(await page.locator("mark").allTextContents()).toEqual(["doc-3"]);
+    await page.getByRole("link", { name: "doc-3" }).click();
+    await page.getByRole("heading", { name: "doc-3" }).waitFor();
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  }
+}, 60_000);
 
 test("an open page follows what happens by itself, and ends with what it shows", async () => {
   const { page, complaints } = await openPage(browser, base);

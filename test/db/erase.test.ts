@@ -13,9 +13,11 @@ import type { Db } from "../../db/pool.ts";
 import { countFailure } from "../../db/quarantine.ts";
 import { beginStagedPart } from "../../db/staged-parts.ts";
 import { entityKey, insertDerived } from "../../db/parts.ts";
+import { takenMarks } from "../support/capturing.ts";
 import { fresh } from "../support/fresh.ts";
 import { dueByHand, preparedByHand } from "../support/retain-by-hand.ts";
 import { searchDatabase } from "../support/search-database.ts";
+import { fillIndexes } from "../support/searching.ts";
 import { sizes, snapshotOf } from "../support/snapshot.ts";
 
 /** Planted in everything the documents to be erased bring with them. */
@@ -159,7 +161,7 @@ describe("a bank", () => {
     expect(await searchDatabase(db, WORD)).toEqual([]);
 
     const left = sizes(
-      await snapshotOf(db, { but: ["drains", "schema_migrations", "installation"] }),
+      await snapshotOf(db, { but: ["drains", "index_lanes", "schema_migrations", "installation"] }),
     );
     expect(left).toEqual({ audit: 1, banks: 1 });
   });
@@ -448,3 +450,82 @@ async function lockWaiters(n: number): Promise<void> {
     )
     .toBe(n);
 }
+
+describe("the index of retained documents and facts", () => {
+  const WORDS = [
+    "index_marks.keys",
+    "index_rows.key",
+    "index_rows.value",
+    "quarantine.key",
+    "quarantine.reason",
+  ];
+  const index = async () => (await places()).filter((place) => WORDS.includes(place));
+
+  /** Indexed, with what died since still marked, a build begun and objects held. */
+  async function indexed(bank: string, documentId: string): Promise<void> {
+    await holdfast.search.install();
+    const first = await submitted(bank, [item(documentId, `${WORD} was here`)]);
+    await worked(first);
+    await fillIndexes(db, {}, "holdfast");
+    await db.query("delete from holdfast.index_marks");
+    await db.query(
+      `insert into holdfast.index_rows
+       select index_id, g, part, weight, kind, key, field, value, net, words
+         from holdfast.index_rows, generate_series(1, 3) g`,
+    );
+    await db.query(
+      `insert into holdfast.quarantine (queue, scope, key, reason, held)
+       select distinct 'index', 'holdfast', i.type || '/' || r.key, 'cannot index ${WORD}', true
+         from holdfast.index_rows r join holdfast.search_indexes i on i.id = r.index_id
+       on conflict do nothing`,
+    );
+    const second = await submitted(bank, [item(documentId, `${WORD} is here instead`)]);
+    await worked(second);
+    await finished(first);
+    await finished(second);
+  }
+
+  test("has no word of a document that was erased, though no drain runs", async () => {
+    await indexed("diary", "a");
+    expect(await index()).toEqual(["index_rows.value", "quarantine.reason"]);
+    await holdfast.document.erase("diary", "a");
+    expect(await searchDatabase(db, WORD)).toEqual([]);
+  });
+
+  test("has no word of a bank that was erased, though no drain runs", async () => {
+    await indexed("diary", WORD);
+    expect(await index()).toEqual(WORDS);
+    await holdfast.bank.erase("diary");
+    expect(await searchDatabase(db, WORD)).toEqual([]);
+  });
+
+  test("keeps what it has of the neighbours of both", async () => {
+    await indexed("atlas", "kept");
+    const before = sizes(await snapshotOf(db));
+    await indexed("diary", "a");
+    await holdfast.document.erase("diary", "a");
+    await holdfast.bank.erase("diary");
+    const { index_rows } = sizes(await snapshotOf(db));
+    expect(index_rows).toBeGreaterThan(0);
+    const { rows } = await db.query<{ keys: string[] }>(
+      `select distinct r.key from holdfast.index_rows r join holdfast.search_indexes i on i.id = r.index_id
+        where i.type = 'document'`,
+    );
+    expect(rows).toEqual([{ key: '["1", "kept"]' }]);
+    expect(before["index_rows"]).toBeGreaterThan(0);
+  });
+
+  test("is marked by every commit that changes what is found of a document", async () => {
+    await holdfast.search.install();
+    const marked = async () => (await takenMarks(db)).filter((mark) => mark.includes(".document "));
+    for (const text of ["Ada met Grace", "Grace met Ada", "Grace met Ada"]) {
+      const id = await submitted("diary", [{ ...item("a", text), tags: [`tag ${Math.random()}`] }]);
+      await takenMarks(db);
+      await worked(id);
+      expect(await marked()).toEqual(['holdfast.document ["1", "a"]']);
+      await finished(id);
+    }
+    await holdfast.document.erase("diary", "a");
+    expect(await marked()).toEqual(['holdfast.document ["1", "a"]']);
+  });
+});

@@ -30,6 +30,9 @@ test("no page holds script or style of its own, and its headers allow none", asy
     "/operations",
     `/operations/${id}`,
     `/operations/${id}/cancel`,
+    "/search",
+    "/search?text=x",
+    "/search/status",
     "/banks",
   ]) {
     const { html, headers } = await server.get(path);

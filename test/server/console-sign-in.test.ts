@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { sweepRetention } from "../../db/retention.ts";
 import { anOperation, browsing, openConsole, signedIn, tokenIn } from "./browsing.ts";
 import { serving } from "./serving.ts";
 
@@ -73,6 +74,51 @@ test("a revoked key ends its session at once, and signing out ends it for good",
   expect(out.location).toBe("/sign-in");
   other.cookie = cookie;
   expect((await other.get("/")).status).toBe(302);
+});
+
+test("a session holds on every replica and over a restart, until it is ended on any of them", async () => {
+  await using server = await serving();
+  const browser = await signedIn(server, "operator");
+  const token = tokenIn(await browser.get("/"));
+  await using replica = await serving({ database: server.databaseUrl });
+  const there = browsing(replica);
+  there.cookie = browser.cookie;
+  expect((await there.get("/")).status).toBe(200);
+  const { cookie } = there;
+  expect((await there.post("/sign-out", { token })).location).toBe("/sign-in");
+  for (const one of [browser, there]) {
+    one.cookie = cookie;
+    expect((await one.get("/")).status).toBe(302);
+  }
+});
+
+test("a session ends after half a day, and the rows that are left of it go", async () => {
+  await using server = await serving();
+  const browser = await signedIn(server, "operator");
+  const { db } = server.holdfast;
+  const { rows } = await db.query<{ hours: number }>(
+    "select extract(epoch from ends_at - began_at)::float8 / 3600 as hours from holdfast.sessions",
+  );
+  expect(rows).toEqual([{ hours: expect.closeTo(12, 2) }]);
+  await db.query("update holdfast.sessions set ends_at = clock_timestamp()");
+  expect((await browser.get("/")).status).toBe(302);
+  await db.query("update holdfast.sessions set ends_at = ends_at - interval '2 days'");
+  expect(await db.transaction((tx) => sweepRetention(tx))).toMatchObject({ sessions: 1 });
+});
+
+test("what stands in the database signs nobody in, and one key has no endless sessions", async () => {
+  await using server = await serving();
+  const key = await server.key("viewer");
+  for (let n = 0; n < 103; n++) await server.holdfast.session.begin(key);
+  const { rows } = await server.holdfast.db.query<{ hash: Buffer }>(
+    "select hash from holdfast.sessions order by began_at",
+  );
+  expect(rows).toHaveLength(100);
+  const browser = browsing(server);
+  for (const coding of ["hex", "base64url"] as const) {
+    browser.cookie = `holdfast_session=${rows[0]!.hash.toString(coding)}`;
+    expect((await browser.get("/")).status).toBe(302);
+  }
 });
 
 test("a viewer is shown no act, and a forged one changes nothing", async () => {

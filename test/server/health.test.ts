@@ -86,6 +86,42 @@ test("metrics show what is open, what is late and how requests went, and name no
   expect(text).not.toContain("-7");
 });
 
+test("metrics show how far behind search is, lane by lane, and how long changes take to be found", async () => {
+  await using server = await serving();
+  const { db } = server.holdfast;
+  await db.query(
+    `insert into holdfast.index_marks (lane, schema_name, type, keys, at)
+     values (2, 'public', 'site', '{1}', now() - interval '40 seconds'),
+            (2, 'public', 'site', '{2}', now()), (3, 'other', 'site', '{3}', now())`,
+  );
+  await db.query(
+    `update holdfast.index_lanes
+        set failing_since = now() - interval '5 seconds', last_error = 'secret', applied = 7,
+            waited = '{1,2,0,0,0,0,0,0,0,0,3}', waited_seconds = 900.5
+      where lane = 2`,
+  );
+  await db.query(
+    "update holdfast.index_lanes set waited[1] = 4, waited_seconds = 0.5 where lane = 3",
+  );
+  const text = await (await server.ask("GET", "/metrics")).text();
+  const lines = text.split("\n").filter((line) => line.startsWith("holdfast_index"));
+  const value = (name: string) =>
+    Number(lines.find((line) => line.startsWith(`${name} `))?.split(" ")[1]);
+  expect(value('holdfast_index_marks{lane="2"}')).toBe(2);
+  expect(value('holdfast_index_marks{lane="3"}')).toBe(1);
+  expect(value('holdfast_index_marks_oldest_seconds{lane="2"}')).toBeGreaterThan(39);
+  expect(value('holdfast_index_failing_seconds{lane="2"}')).toBeGreaterThan(4);
+  expect(value('holdfast_index_failing_seconds{lane="1"}')).toBe(0);
+  expect(value('holdfast_index_objects_applied{lane="2"}')).toBe(7);
+  expect(value('holdfast_index_visible_seconds_bucket{le="0.1"}')).toBe(5);
+  expect(value('holdfast_index_visible_seconds_bucket{le="300"}')).toBe(7);
+  expect(value('holdfast_index_visible_seconds_bucket{le="+Inf"}')).toBe(10);
+  expect(value("holdfast_index_visible_seconds_count")).toBe(10);
+  expect(value("holdfast_index_visible_seconds_sum")).toBe(901);
+  expect(text).toContain("# TYPE holdfast_index_visible_seconds histogram");
+  expect(text).not.toContain("secret");
+});
+
 test("metrics are answered without Postgres, and say that it does not answer", async () => {
   await using server = await serving();
   await server.holdfast.close();

@@ -27,11 +27,18 @@ export interface Serving extends AsyncDisposable {
 
 /** A server over a database of its own, asked without a socket. */
 export async function serving(
-  options: { auth?: ServerSettings["auth"]; config?: HoldfastConfig; poolSize?: number } = {},
+  options: {
+    auth?: ServerSettings["auth"];
+    config?: HoldfastConfig;
+    poolSize?: number;
+    /** Of a server that is there already: this one is its replica, and goes before it. */
+    database?: string;
+  } = {},
 ): Promise<Serving> {
-  const database = await testDatabase();
+  const database = options.database ? undefined : await testDatabase();
+  const databaseUrl = options.database ?? database!.url;
   const holdfast = connect({
-    databaseUrl: database.url,
+    databaseUrl,
     poolSize: options.poolSize ?? 4,
     ...(options.config ? { config: options.config } : {}),
   });
@@ -46,7 +53,7 @@ export async function serving(
     log,
   });
   return {
-    databaseUrl: database.url,
+    databaseUrl,
     holdfast,
     app,
     errors,
@@ -72,7 +79,7 @@ export async function serving(
     [Symbol.asyncDispose]: async () => {
       // A test may have closed it, to see the server without.
       await holdfast.close().catch(() => undefined);
-      await database.drop();
+      await database?.drop();
     },
   };
 }

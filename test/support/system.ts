@@ -24,7 +24,12 @@ export interface System {
   readonly holdfast: Holdfast;
   readonly temporal: Client;
   /** A worker whose extractor obeys what is written in the text: see fixtures/obedient.config.ts. */
-  worker(options?: { temporalAddress?: string; namespace?: string }): Promise<WorkerProcess>;
+  worker(options?: {
+    temporalAddress?: string;
+    namespace?: string;
+    /** Default: fixtures/obedient.config.ts. */
+    config?: string;
+  }): Promise<WorkerProcess>;
   /** Accepts a batch into a bank of its own. */
   submit(
     items: RetainSubmit["items"],
@@ -42,6 +47,8 @@ export interface System {
   sound(options?: CheckOptions): Promise<void>;
   /** Ends workers and gates of the test. */
   tidy(): Promise<void>;
+  /** Empties the database, after `tidy`. Rows of the migrations stay. */
+  forget(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -76,11 +83,13 @@ export async function startSystem(
         databaseUrl,
         temporalAddress: at.temporalAddress ?? temporalAddress,
         namespace: at.namespace ?? namespace,
-        config: CONFIG,
+        config: at.config ?? CONFIG,
         environment: { ...process.env, OBEDIENT_STATE: state },
       });
       workers.push(worker);
       onTestFailed(() => console.error(`worker ${worker.pid}:\n${worker.lines().join("\n")}`));
+      // What a failed test left behind would be held against those after it.
+      onTestFailed(() => system.forget());
       await worker.ready;
       return worker;
     },
@@ -127,10 +136,20 @@ export async function startSystem(
       expect(unexpected).toEqual([]);
     },
     async tidy() {
-      await Promise.all(gates.map((one) => one.remove()));
       await Promise.all(workers.map((worker) => worker.send("SIGKILL")));
+      await Promise.all(gates.map((one) => one.open()));
+      // One after another: each removal locks its table, and some share one.
+      for (const one of gates) await one.remove();
       gates = [];
       workers = [];
+    },
+    async forget() {
+      const { rows } = await db.query<{ tables: string }>(
+        `select string_agg(format('%I.%I', schemaname, tablename), ', ') as tables
+           from pg_tables where schemaname = 'holdfast'
+            and tablename not in ('schema_migrations', 'installation', 'drains', 'index_lanes')`,
+      );
+      await db.query(`truncate ${rows[0]!.tables}`);
     },
     async stop() {
       await system.tidy().catch(() => undefined);

@@ -1,0 +1,33 @@
+import type { Db, Queryable, Tx } from "../../db/pool.ts";
+
+/**
+ * The product with one of its guards taken away, for tests that show that other tests would notice.
+ * The product knows nothing of them: statements are changed on their way to the database.
+ */
+
+/** Nobody waits for a lane: several work it at once. */
+export function withoutLaneLocks(db: Db): Db {
+  return altered(db, (text) =>
+    text.replace(
+      "pg_advisory_xact_lock($1, hashtext($2 || '/' || lane))",
+      "$1::int, $2::text, lane",
+    ),
+  );
+}
+
+/** What is indexed are the rows of another schema, with what a writer believes to have written. */
+export function believing(db: Db, schema: string, believed: string): Db {
+  return altered(db, (text) => text.replaceAll(`from "${schema}".`, `from "${believed}".`));
+}
+
+function altered(db: Db, alter: (text: string) => string): Db {
+  const through = (inner: Queryable): Tx => ({
+    query: (text, values) => inner.query(alter(text), values),
+  });
+  return {
+    ...db,
+    query: through(db).query,
+    transaction: (work, options) => db.transaction((tx) => work(through(tx)), options),
+    within: (tx) => through(db.within(tx)),
+  };
+}
