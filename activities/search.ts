@@ -3,7 +3,7 @@ import type { HoldfastConfig } from "../contracts/config.ts";
 import type { Drained, DrainRef } from "../contracts/messages.ts";
 import { nextIndexSchema, type IndexDrain } from "../db/index-claim.ts";
 import { indexDrain } from "../db/index-drain.ts";
-import { hasIndexMarksIn, recordFailing, recordWorking } from "../db/index-lanes.ts";
+import { recordFailing, recordWorking } from "../db/index-lanes.ts";
 import { IndexSources } from "../db/index-sources.ts";
 import type { Db } from "../db/pool.ts";
 import { markDrainSeen } from "../db/relay.ts";
@@ -42,9 +42,8 @@ export const searchActivities = (deps: SearchDeps) => {
       return beating(async (signal) => {
         const slice = new Slice(db, drain, ref.lane, log);
         const drained = await atWork(db, ref, () => slice.run(signal, lingerMs));
-        // What waits behind a brake is not to be woken for again at once.
-        const waits = !drained.more && (await hasIndexMarksIn(db, ref.lane));
-        await markDrainSeen(db, ref, !drained.more && !waits);
+        // What is marked from the last look on is for the relay to wake it for.
+        await markDrainSeen(db, ref, !drained.more && drained.nextDueAt === undefined);
         return drained;
       });
     },

@@ -18,7 +18,7 @@ const SearchScope = z
     types: z.array(z.string().min(1).max(63)).min(1).max(1_000).optional(),
   })
   .strict();
-export type SearchScope = z.input<typeof SearchScope>;
+type SearchScope = z.input<typeof SearchScope>;
 
 interface InstalledIndex {
   schema: string;

@@ -1,5 +1,11 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { Conflict, InvalidInput, TimedOut } from "../contracts/errors.ts";
+import {
+  Conflict,
+  InvalidInput,
+  NotFound,
+  RefusedByPolicy,
+  TimedOut,
+} from "../contracts/errors.ts";
 import {
   DrainOnce,
   WaitSearchable,
@@ -22,6 +28,7 @@ import { onlineWorkers } from "../db/workers.ts";
 import { schemasOf, type SearchRegistry } from "../domain/search.ts";
 import { asking, assertEveryTenant, assertTenant, type Context } from "./context.ts";
 import { parseInput } from "./input.ts";
+import { typesFor } from "./search-scope.ts";
 
 export interface SearchMarkClient {
   /**
@@ -52,7 +59,7 @@ export function searchMarkClient(context: Context, registry: SearchRegistry): Se
     markDirty: (input, options = {}) =>
       asking(() => mark(context, registry, sources, input, options)),
     position: () => asking(() => markPosition(db)),
-    waitSearchable: (input = {}) => asking(() => wait(context, registry, input)),
+    waitSearchable: (input = {}) => asking(() => wait(context, registry, sources, input)),
     drainOnce: (input = {}) => asking(() => drain(context, registry, sources, input)),
   };
 }
@@ -68,7 +75,7 @@ async function mark(
   const { tenant, keys: asked, ...rest } = parseInput(MarkDirty, input);
   if (tenant === undefined) assertEveryTenant(context);
   else assertTenant(context, tenant);
-  const type = typeNamed(registry, rest.type);
+  const type = typeNamed(context, registry, rest.type);
   const schema = schemaMeant(registry, type, rest.schema);
   await assertInstalled(context, schema, type);
   const keys = await canonicalOrInvalid(context, sources, schema, type, asked);
@@ -104,10 +111,11 @@ async function appliedOrMarked(
   return false;
 }
 
-function typeNamed({ types }: SearchRegistry, name: string): SearchType {
-  const type = types.get(name);
+function typeNamed(context: Context, registry: SearchRegistry, name: string): SearchType {
+  const type = registry.types.get(name);
   if (type) return type;
-  const known = [...types.keys()].toSorted().join(", ") || "none";
+  const names = typesFor(context, registry).map((one) => one.name);
+  const known = names.toSorted().join(", ") || "none";
   const message = `no type "${name}" is registered; there are: ${known}`;
   throw new InvalidInput([{ path: "type", message }]);
 }
@@ -150,16 +158,18 @@ const ASK_EVERY_MS = { first: 20, most: 250 };
 async function wait(
   context: Context,
   registry: SearchRegistry,
+  sources: IndexSources,
   input: WaitSearchable,
 ): Promise<void> {
   const { db } = context;
   const { timeoutMs, position, ...about } = parseInput(WaitSearchable, input);
-  const type = about.type === undefined ? undefined : typeNamed(registry, about.type);
+  const type = about.type === undefined ? undefined : typeNamed(context, registry, about.type);
   const schema = type
     ? schemaMeant(registry, type, about.schema)
     : (about.schema ?? registry.settings.schemas[0]!);
   const upTo = position ?? (await markPosition(db));
-  const what: Awaited = { schema, type: type?.name, keys: about.keys, upTo };
+  const keys = await keysMeant(context, sources, schema, type, about.keys);
+  const what: Awaited = { schema, type: type?.name, keys, upTo };
   const until = performance.now() + timeoutMs;
   let everyMs = ASK_EVERY_MS.first;
   while (await isMarked(db, what)) {
@@ -169,19 +179,41 @@ async function wait(
   }
   const why = await whyNotCurrent(db, what);
   if (why !== undefined) {
-    throw new Conflict("not-searchable", `what was written cannot be found yet: ${why}`);
+    throw new Conflict(
+      "not-searchable",
+      `what was written cannot be found yet: ${context.tenants === undefined ? why : NOT_FOR_ALL}`,
+    );
   }
 }
 
+// What an error says may be of any tenant.
+const NOT_FOR_ALL = 'an operator sees why in "holdfast search status"';
+
+// Where the table cannot be read, what waits is looked for under the names given.
+async function keysMeant(
+  context: Context,
+  sources: IndexSources,
+  schema: string,
+  type: SearchType | undefined,
+  keys: readonly string[] | undefined,
+): Promise<readonly string[] | undefined> {
+  if (!type || !keys) return keys;
+  return canonicalOrInvalid(context, sources, schema, type, keys).catch((error: unknown) => {
+    if (error instanceof NotFound || error instanceof RefusedByPolicy) return keys;
+    throw error;
+  });
+}
+
 async function timedOut(
-  { db }: Context,
+  context: Context,
   { schema, type }: Awaited,
   timeoutMs: number,
 ): Promise<TimedOut> {
+  const { db } = context;
   const of = type === undefined ? schema : `${schema}.${type}`;
   const failing = (await readIndexLanes(db)).find((lane) => lane.failingSince !== null);
   const why = failing
-    ? `lane ${failing.lane} fails since ${failing.failingSince!.toISOString()} (${failing.lastError})`
+    ? `lane ${failing.lane} fails since ${failing.failingSince!.toISOString()} (${context.tenants === undefined ? failing.lastError : NOT_FOR_ALL})`
     : (await onlineWorkers(db)).length === 0
       ? 'no worker is alive: start "holdfast worker", or run "holdfast search drain --once"'
       : 'try again with more time; "holdfast search status" shows what waits';

@@ -146,11 +146,14 @@ function placeIn(cursor: string): Place {
 }
 
 async function assertReadable({ db }: Context, text: string): Promise<void> {
-  await assertRegex(db, text).catch((error: unknown) => {
-    if (sqlState(error) !== "2201B") throw error;
-    const why = (error as Error).message;
-    throw new InvalidInput([{ path: "text", message: `is no regular expression: ${why}` }]);
-  });
+  const bounded = { readOnly: true, statementTimeoutMs: SEARCH_TIMEOUT_MS };
+  await db
+    .transaction((tx) => assertRegex(tx, text), bounded)
+    .catch((error: unknown) => {
+      if (sqlState(error) !== "2201B") throw error;
+      const why = (error as Error).message;
+      throw new InvalidInput([{ path: "text", message: `is no regular expression: ${why}` }]);
+    });
 }
 
 /** More is found than can be put in order in time. */

@@ -48,7 +48,9 @@ export async function scopeOf(
   const schemas = [...new Set([...wanted.map(({ schema }) => schema), ...named(query.schema)])];
   const installed: SearchIndex[] = [];
   for (const schema of schemas) installed.push(...(await listIndexes(db, schema)));
-  if (installed.length === 0) await nothingInstalled(db, query.schema ?? schemas[0]!);
+  if (installed.length === 0) {
+    await nothingInstalled(context, registry, db, query.schema ?? schemas[0]!);
+  }
   const found = wanted.flatMap(({ type, schema }) => {
     const index = installed.find((one) => one.type === type.name && one.schema === schema);
     if (!index && query.types) throw notInstalled(query, type.name, schema);
@@ -101,8 +103,17 @@ function notInstalled(query: Parsed, type: string, schema: string): InvalidInput
   return new InvalidInput([{ path, message }]);
 }
 
-async function nothingInstalled(db: Queryable, schema: string): Promise<never> {
-  const schemas = [...new Set((await listIndexes(db)).map((index) => index.schema))];
+async function nothingInstalled(
+  context: Context,
+  registry: SearchRegistry,
+  db: Queryable,
+  schema: string,
+): Promise<never> {
+  const seen = new Set(typesFor(context, registry).map(({ name }) => name));
+  const findable = (await listIndexes(db)).filter(
+    ({ type }) => context.tenants === undefined || seen.has(type),
+  );
+  const schemas = [...new Set(findable.map((index) => index.schema))];
   if (schemas.length > 0) throw unknown("schema", `no index is in "${schema}"`, schemas);
   throw new Conflict(
     "search-not-installed",

@@ -9,14 +9,15 @@ import {
   schemasOf,
   type SearchRegistry,
 } from "../domain/search.ts";
-import { asking, type Context } from "./context.ts";
-import { typesFor } from "./search-scope.ts";
+import { asking, assertEveryTenant, type Context } from "./context.ts";
 
 /** How search stands; see SearchClient. */
 export function searchStatus(context: Context, registry: SearchRegistry) {
   return (): Promise<SearchStatus> =>
     asking(async () => {
-      const { db, tenants } = context;
+      // Numbers and reasons are of all tenants' objects.
+      assertEveryTenant(context);
+      const { db } = context;
       const [standings, lanes, trigrams] = await Promise.all([
         readStandings(db),
         readIndexLanes(db),
@@ -24,12 +25,10 @@ export function searchStatus(context: Context, registry: SearchRegistry) {
       ]);
       const waited = waitedOf(lanes);
       const estimates = await estimated(db, standings, registry);
-      const seen = new Set(typesFor(context, registry).map(({ name }) => name));
-      const shown = standings.filter(({ type }) => tenants === undefined || seen.has(type));
       return {
         indexes: [
-          ...shown.map((standing) => viewOf(standing, registry, estimates.get(standing.id))),
-          ...notInstalled(typesFor(context, registry), standings, registry),
+          ...standings.map((standing) => viewOf(standing, registry, estimates.get(standing.id))),
+          ...notInstalled([...registry.types.values()], standings, registry),
         ],
         lanes: lanes.map((lane) => ({
           lane: lane.lane,
@@ -37,8 +36,7 @@ export function searchStatus(context: Context, registry: SearchRegistry) {
           oldestMarkAt: lane.oldestMarkAt?.toISOString() ?? null,
           applied: lane.applied,
           failingSince: lane.failingSince?.toISOString() ?? null,
-          // What an error says may be of any tenant.
-          lastError: tenants === undefined ? lane.lastError : null,
+          lastError: lane.lastError,
         })),
         visibleAfter: {
           count: waited.reduce((sum, n) => sum + n, 0),

@@ -19,7 +19,10 @@ export interface SearchClient
    * @throws InvalidInput naming what is unknown or too broad; Conflict when nothing is installed
    */
   query(query: SearchQuery): Promise<SearchPage>;
-  /** Every index with what waits for it and what is wrong, every lane, and how long changes take. */
+  /**
+   * Every index with what waits for it and what is wrong, every lane, and how long changes take.
+   * @throws Forbidden for a caller of some tenants
+   */
   status(): Promise<SearchStatus>;
   /** What is registered, as far as this caller may find anything of it. */
   types(): SearchTypeView[];

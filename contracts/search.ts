@@ -49,7 +49,7 @@ export const SearchField = z
   });
 export type SearchField = z.infer<typeof SearchField>;
 
-/** An attribute shown with a result, read live, not searchable. */
+/** An attribute shown with a result, read live, not searchable: its first 1,000 characters. */
 export const SearchDisplay = z
   .object({ name: Word, label: Label.optional(), column: SqlName.optional(), sql: Sql.optional() })
   .strict();
@@ -151,6 +151,34 @@ export type SearchSettingsInput = z.input<typeof SearchSettings>;
 export const LOOKUPS = ["partial", "exact", "starts-with", "ends-with", "regex", "words"] as const;
 export type Lookup = (typeof LOOKUPS)[number];
 
+/** Nothing deeper is read of a viewer; deeper than this nobody says who somebody is. */
+const VIEWER_DEPTH = 10;
+
+function readableByPostgres(viewer: unknown, context: z.RefinementCtx): void {
+  let level: unknown[] = [viewer];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > VIEWER_DEPTH) {
+      const message = `must not be nested more than ${VIEWER_DEPTH} deep`;
+      context.addIssue({ code: "custom", message });
+      return;
+    }
+    const inside: unknown[] = [];
+    for (const value of level) {
+      if (typeof value === "string") storable(value, context);
+      if (typeof value !== "object" || value === null) continue;
+      if (!Array.isArray(value)) inside.push(...Object.keys(value));
+      inside.push(...Object.values(value));
+    }
+    level = inside;
+  }
+}
+
+// Looked at before it is taken apart, which goes as deep as it is nested.
+const Viewer = z
+  .custom<Record<string, unknown>>()
+  .superRefine(readableByPostgres)
+  .pipe(z.record(z.string(), z.json()));
+
 export const SearchQuery = z
   .object({
     text: z
@@ -165,7 +193,7 @@ export const SearchQuery = z
     /** Which schema's objects. Default: the first configured one. */
     schema: SqlName.optional(),
     /** Whom the results are for; read by each type's `visible`. */
-    viewer: z.record(z.string(), z.json()).optional(),
+    viewer: Viewer.optional(),
     limit: z.coerce.number().int().min(1).max(200).default(50),
     /** The `next` of the page before. */
     after: z.string().max(8_000).optional(),

@@ -1,4 +1,5 @@
 import type { Difference } from "../contracts/reindex.ts";
+import { heldKeySql } from "./index-held.ts";
 import { INDEX_QUEUE, laneOf } from "./index-marks.ts";
 import { findSourcePage, keyBetween, type SourcePage } from "./index-pages.ts";
 import { expectedRows, keyIn, keySql, type Source } from "./index-source.ts";
@@ -94,7 +95,7 @@ const checksum = (row: string) => `hashtextextended(concat_ws(chr(31), ${row}.fi
 const isFree = (schema: string, type: string, key: string) => `not exists (
   select from holdfast.quarantine q
    where q.queue = '${INDEX_QUEUE}' and q.held and q.scope = ${schema}::text
-     and q.key = ${type}::text || '/' || ${key} offset 0)`;
+     and q.key = ${heldKeySql(`${type}::text`, key)} offset 0)`;
 
 // Asked of what differs only, and answered from sets that are made once.
 const isUnmarked = (schema: string, type: string, key: string) => `

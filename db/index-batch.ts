@@ -111,9 +111,8 @@ async function batch(
 }
 
 // A table that is locked is waited out elsewhere, so that a statement cut off is one that is slow.
-// Compiling a plan costs more than it gives at this size.
 async function prepare(tx: Tx): Promise<void> {
-  await tx.query("set local lock_timeout = '10s'; set local jit = off");
+  await tx.query("set local lock_timeout = '10s'");
 }
 
 export function isReplaced({ oid, indexes }: SchemaState): boolean {

@@ -83,44 +83,68 @@ export async function isIndexDue(db: Queryable, lane: number, schema: string): P
   return rows[0]!.due;
 }
 
-// From schema to schema by index, however many marks each has, and no further than the first free one.
 async function schemaAfter(
   db: Queryable,
   lane: number,
   after: string,
   except: readonly string[],
 ): Promise<string | undefined> {
-  const { rows } = await db.query<{ schema: string }>(
-    `with recursive schemas as (
-       select s.schema, s.schema = any ($3) or ${isHeld("s.schema")} as passed_over
-         from (select min(schema_name) as schema from holdfast.index_marks
-                where lane = $1 and schema_name > $2) s
-        where s.schema is not null
-       union all
-       select s.schema, s.schema = any ($3) or ${isHeld("s.schema")}
-         from schemas before
-        cross join lateral (select min(schema_name) as schema from holdfast.index_marks
-                             where lane = $1 and schema_name > before.schema) s
-        where before.passed_over and s.schema is not null
-     )
-     select schema from schemas where not passed_over limit 1`,
-    [lane, after, except],
-  );
+  const { rows } = await db.query<{ schema: string }>(freeSchema("$1", "$2", "$3::text[]"), [
+    lane,
+    after,
+    except,
+  ]);
   return rows[0]?.schema;
 }
 
+/** SQL: true when a lane has marks that no brake holds; the one predicate for relay and drain. */
+export const hasFreeIndexMarks = (lane: string) =>
+  `exists (${freeSchema(lane, "''", "'{}'::text[]")})`;
+
+// From schema to schema by index, however many marks each has, and no further than the first free one.
+function freeSchema(lane: string, after: string, except: string): string {
+  const isPassedOver = `s.schema = any (${except}) or ${isHeld("s.schema")}`;
+  return `
+    with recursive schemas as (
+       select s.schema, ${isPassedOver} as passed_over
+         from (select min(schema_name) as schema from holdfast.index_marks
+                where lane = ${lane} and schema_name > ${after}) s
+        where s.schema is not null
+       union all
+       select s.schema, ${isPassedOver}
+         from schemas before
+        cross join lateral (select min(schema_name) as schema from holdfast.index_marks
+                             where lane = ${lane} and schema_name > before.schema) s
+        where before.passed_over and s.schema is not null
+     )
+     select schema from schemas where not passed_over limit 1`;
+}
+
 // By ctid: a plan that does not hang on what is known of a table that is filled and emptied all day.
+// Marks of many objects are worked as one where they begin together: the first of a kind weighs, and
+// brings along those that follow it.
 const OLDEST = `
   select ctid from (
-    select m.ctid, m.seq, sum(${weight("m")}) over (order by m.seq) - ${weight("m")} as before
-      from (select ctid, seq, keys, through from holdfast.index_marks
-             where lane = $1 and schema_name = $2 order by seq limit ${KEYS_PER_BATCH}) m
-  ) placed where before < ${KEYS_PER_BATCH}`;
-
-function weight(mark: string): string {
-  return `case when ${mark}.keys is null or ${mark}.through is not null then ${WEIGHT_OF_MANY}
-               else cardinality(${mark}.keys) end`;
-}
+    select ctid, follows, bundled, first_value(before) over (partition by kind order by seq) as before
+      from (
+        select ctid, seq, kind, follows,
+               sum(case when follows then 0 else weight end) over oldest
+                 - case when follows then 0 else weight end as before,
+               sum(case when follows then keys else 0 end) over oldest as bundled
+          from (
+            select m.ctid, m.seq, keys, kind,
+                   case when kind like 'many%' then ${WEIGHT_OF_MANY} else keys end as weight,
+                   kind like 'many%' and row_number() over (partition by kind order by m.seq) > 1 as follows
+              from (select ctid, seq, coalesce(cardinality(keys), 1) as keys,
+                           case when keys is not null and through is null then seq::text
+                                when through is not null and place like '%/%' then 'many ' || seq
+                                else 'many ' || type || ' ' || coalesce(through, '') end as kind
+                      from holdfast.index_marks
+                     where lane = $1 and schema_name = $2 order by seq limit ${KEYS_PER_BATCH}) m
+          ) kinds
+        window oldest as (order by seq)
+      ) placed
+  ) weighed where before < ${KEYS_PER_BATCH} and (not follows or bundled < ${KEYS_PER_BATCH})`;
 
 const SHOWN = "seq::text, type, keys, through, place, extract(epoch from at)::float8 as at";
 

@@ -21,6 +21,11 @@ export function heldKey(type: string, key: string): string {
   return `${heldKeyPrefix(type)}${[...key].slice(0, 200).join("")}${CUT}${digest}`;
 }
 
+/** SQL: the same. */
+export const heldKeySql = (type: string, key: string) => `${type} || '/' ||
+  case when octet_length(${key}) <= ${LONGEST_KEY} then ${key}
+       else left(${key}, 200) || '${CUT}' || encode(sha256(convert_to(${key}, 'UTF8')), 'hex') end`;
+
 export async function holdObject(
   tx: Tx,
   object: { schema: string; type: string; key: string },

@@ -1,7 +1,7 @@
 import { classify } from "../domain/faults.ts";
 import { ALL_LANES } from "./index-lanes.ts";
 import { laneOf } from "./index-marks.ts";
-import type { Source } from "./index-source.ts";
+import { keyText, type Source } from "./index-source.ts";
 import type { Queryable } from "./pool.ts";
 
 /** Keys as the table itself writes them: `007` of a number is `7`, and lies in the lane of `7`. */
@@ -33,9 +33,9 @@ async function written(
 
 // A member that is missing is as wrong as one that cannot be read.
 function writtenSql({ keys }: Pick<Source, "keys">): string {
-  if (keys.length === 1) return `k::${keys[0]!.type}::text`;
+  if (keys.length === 1) return keyText(`(k::${keys[0]!.type})`, keys[0]!.type);
   const member = (no: number) => `(k::jsonb ->> ${no})`;
-  const members = keys.map(({ type }, no) => `${member(no)}::${type}::text`);
+  const members = keys.map(({ type }, no) => keyText(`(${member(no)}::${type})`, type));
   const isWhole = `jsonb_array_length(k::jsonb) = ${keys.length} and num_nulls(${keys.map((_, no) => member(no)).join(", ")}) = 0`;
   return `case when ${isWhole} then jsonb_build_array(${members.join(", ")})
                else jsonb_build_array(('expected ' || k)::int) end::text`;

@@ -14,7 +14,7 @@ export const KEYS_PER_MARK = 1_000;
 /** SQL: the lane of a key. */
 export const laneOf = (key: string) => `(hashtext(${key}) & ${INDEX_LANES - 1})::smallint`;
 
-/** SQL: true when a lane has marks; the one predicate for relay, drain and doctor. */
+/** SQL: true when a lane has marks, braked or not. */
 export const hasIndexMarks = (lane: string) =>
   `exists (select from holdfast.index_marks m where m.lane = ${lane})`;
 

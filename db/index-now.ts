@@ -20,7 +20,8 @@ export async function applyNow(
   const { schema, type, registry, sources } = at;
   return inSavepoint(tx, async () => {
     if (!(await seesCommits(tx))) return false;
-    await ownIndexLanes(tx, schema, await lanesOf(tx, keys));
+    const lanes = await lanesOf(tx, keys);
+    await waitingAtMost(tx, LANES_WITHIN_MS, () => ownIndexLanes(tx, schema, lanes));
     const state = await readSchemaState(tx, registry, schema, [type.name]);
     const index = state.indexes.get(type.name);
     if (!index || index.driftedAt || isReplaced(state)) return false;
@@ -32,6 +33,22 @@ export async function applyNow(
     }
     return true;
   });
+}
+
+/**
+ * The writer holds locks of its own, and whoever has the lanes may be another writer that comes to want
+ * them: this one gives up first, well before Postgres looks for a deadlock and ends either.
+ */
+const LANES_WITHIN_MS = 500;
+
+// What it was before comes back by the savepoint when the lock does not come.
+async function waitingAtMost(tx: Tx, ms: number, lock: () => Promise<void>): Promise<void> {
+  const { rows } = await tx.query<{ before: string }>(
+    "select current_setting('lock_timeout') as before",
+  );
+  await tx.query("select set_config('lock_timeout', $1, true)", [`${ms}ms`]);
+  await lock();
+  await tx.query("select set_config('lock_timeout', $1, true)", [rows[0]!.before]);
 }
 
 // With one snapshot for all its statements, a transaction would put back what others have changed.

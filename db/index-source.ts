@@ -25,7 +25,7 @@ export interface Source {
 /** Longest value of one part, code points; parts of a long value overlap, so that no match is cut. */
 export const PART_SIZE = 8_000;
 export const PART_OVERLAP = 100;
-/** Parts are numbered member by member; the longest text there can be has fewer pieces than this. */
+/** Parts are numbered member by member; a member has fewer up to 79 million characters. */
 export const PARTS_PER_MEMBER = 10_000;
 
 /**
@@ -50,7 +50,7 @@ export async function readSources(
                from pg_index i
               cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, place)
                join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
-              where i.indrelid = c.oid and i.indisprimary) as keys,
+              where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts) as keys,
             (select json_object_agg(a.attname, format_type(a.atttypid, null))
                from pg_attribute a
               where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns
@@ -114,15 +114,18 @@ export function keySql(source: Pick<Source, "keys">, row: string): string {
   return texts.length === 1 ? texts[0]! : `jsonb_build_array(${texts.join(", ")})::text`;
 }
 
-// The same text in every session, whatever its time zone, its date style and its way with bytes are.
-function keyText(value: string, type: string): string {
+/**
+ * SQL: one value of a key as text. The same in every session, whatever its time zone, its date style and
+ * its way with bytes are; compared letter by letter, whatever the column takes for equal.
+ */
+export function keyText(value: string, type: string): string {
   if (/^(date$|timestamp.*without)/.test(type)) return `(to_jsonb(${value}) #>> '{}')`;
   if (/^timestamp.*with time zone/.test(type)) {
     const utc = `(to_jsonb(${value} at time zone 'UTC') #>> '{}') || '+00'`;
     return `(case when isfinite(${value}) then ${utc} else ${value}::text end)`;
   }
   if (type === "bytea") return `('\\x' || encode(${value}, 'hex'))`;
-  return `${value}::text`;
+  return `(${value}::text collate "default")`;
 }
 
 /** True of a row whose key, as text, is in the array `keys` (SQL); finds by the primary key. */
@@ -138,7 +141,8 @@ export function keyIn(source: Pick<Source, "keys">, row: string, keys: string): 
 
 /** SQL of a declaration, with its schema in place. */
 export function placed(sql: string, schema: string): string {
-  return sql.replaceAll("{schema}", quoted(schema));
+  // By a function: in a text put in place of another, `$` is a sign.
+  return sql.replaceAll("{schema}", () => quoted(schema));
 }
 
 /**
@@ -155,13 +159,28 @@ export function expectedRows(source: Source, language: string, which: string): s
       from ${source.table} t
      cross join lateral (select ${keySql(source, "t")} as key) k
      cross join lateral (${fieldsOf(source)}) f
-     cross join lateral (
-       select no, case when length(f.value) <= ${PART_SIZE} then f.value
-                       else substr(f.value, no * ${PART_SIZE - PART_OVERLAP} + 1, ${PART_SIZE}) end as value
-         from generate_series(0, greatest(0, (length(f.value) - ${PART_OVERLAP} - 1)) / ${PART_SIZE - PART_OVERLAP}) as no
-     ) piece
+     cross join lateral (${PIECES}) piece
      where f.value <> '' and (${condition})`;
 }
+
+const STEP = PART_SIZE - PART_OVERLAP;
+/** A long value is cut into blocks of so many parts first, or each would be counted out from its beginning. */
+const BLOCK = 50;
+const UP_TO = (last: string) => `unnest(array(select generate_series(0, ${last})))`;
+
+// The offsets keep what is made once from being made again for each part; an array is taken for a few
+// rows, so that the plan of a page does not prepare for millions of parts.
+const PIECES = `
+       select 0 as no, f.value as value where length(f.value) <= ${PART_SIZE}
+        union all
+       select block.no * ${BLOCK} + p.no, substr(block.value, p.no * ${STEP} + 1, ${PART_SIZE})
+         from (select f.value || '' as value,
+                      (length(f.value) - ${PART_OVERLAP + 1}) / ${STEP} as last offset 0) as whole
+        cross join lateral (
+          select no, substr(whole.value, no * ${BLOCK * STEP} + 1, ${BLOCK * STEP + PART_OVERLAP}) as value
+            from ${UP_TO(`whole.last / ${BLOCK}`)} as no offset 0) as block
+        cross join lateral ${UP_TO(`least(${BLOCK - 1}, whole.last - block.no * ${BLOCK})`)} as p(no)
+        where length(f.value) > ${PART_SIZE}`;
 
 function fieldsOf(source: Source): string {
   const { fields } = source.type;

@@ -95,12 +95,16 @@ export function qualifier(schema: string): (text: string) => string {
   return (text) => {
     let qualified = known.get(text);
     if (qualified === undefined) {
+      if (known.size >= MOST_KNOWN) known.clear();
       qualified = text.replaceAll(/\bholdfast\./g, `${schema}.`);
       known.set(text, qualified);
     }
     return qualified;
   };
 }
+
+/** Statements that are made for a caller's choice of types have no end. */
+const MOST_KNOWN = 2_000;
 
 async function inTransaction<T>(
   pool: pg.Pool,
@@ -155,13 +159,17 @@ const NO_TRANSACTION = "25P01";
 
 function opening(options: TransactionOptions): string {
   const mode = [
-    options.repeatableRead ? " isolation level repeatable read" : "",
+    // Said every time, for a database may have another default: what is read after a lock was waited for
+    // has to be what stands then.
+    ` isolation level ${options.repeatableRead ? "repeatable read" : "read committed"}`,
     options.readOnly ? " read only" : "",
   ].join("");
   const timeout = options.statementTimeoutMs ?? DEFAULT_STATEMENT_TIMEOUT_MS;
   return (
     `begin${mode}; set local statement_timeout = ${timeout}; ` +
-    `set local idle_in_transaction_session_timeout = ${timeout}`
+    `set local idle_in_transaction_session_timeout = ${timeout}; ` +
+    // A page is short work: compiling its plan takes longer than running it.
+    "set local jit = off"
   );
 }
 

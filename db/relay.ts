@@ -1,6 +1,7 @@
 import type { Queryable } from "./pool.ts";
 import { isBraked } from "./brakes.ts";
-import { hasIndexMarks, INDEX_QUEUE } from "./index-marks.ts";
+import { hasFreeIndexMarks } from "./index-claim.ts";
+import { INDEX_QUEUE } from "./index-marks.ts";
 
 /**
  * What the relay claims: rows about which Temporal has to be told. A claim is a committed update
@@ -153,18 +154,13 @@ export async function clearWakes(
   );
 }
 
-// Only the brakes that hold a whole queue are known here; what holds a schema, its drain sees.
-const INDEX_IS_FREE = `not exists (
-  select from holdfast.brakes b
-   where b.applies_to = 'all' or (b.applies_to = 'queue' and b.name = '${INDEX_QUEUE}'))`;
-
 const DRAIN_IS_DUE = `d.wake_at <= clock_timestamp()
         and (exists (select from holdfast.marks m
                       where m.queue = d.queue and m.due_at <= clock_timestamp())
              or (d.queue = 'deliver' and exists (
                    select from holdfast.deliveries v
                     where v.state = 'pending' and v.due_at <= clock_timestamp()))
-             or (d.queue = '${INDEX_QUEUE}' and ${hasIndexMarks("d.lane")} and ${INDEX_IS_FREE}))`;
+             or (d.queue = '${INDEX_QUEUE}' and ${hasFreeIndexMarks("d.lane")}))`;
 
 /** Whether there may be anything to tell: all that a relay at rest asks. */
 export async function hasSomethingToTell(db: Queryable): Promise<boolean> {

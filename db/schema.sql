@@ -610,7 +610,7 @@ end $function$;
 CREATE OR REPLACE FUNCTION holdfast.as_inet(value text)
  RETURNS inet
  LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE STRICT
+ IMMUTABLE STRICT
 AS $function$
 begin
   return value::inet;

@@ -80,9 +80,19 @@ interface Table {
   /** Columns of which each value is in one row. */
   unique: string[];
   parent: string | null;
-  relations: (Relation & { kind: string; may: boolean })[];
+  relations: (Relation & { kind: string; may: boolean; hides: boolean })[];
   role: string;
 }
+
+// Row level security, but for a policy that lets this role read everything.
+const HIDES_ROWS = `row_security_active(c.oid) and (
+  exists (select from pg_policy p where p.polrelid = c.oid and not p.polpermissive)
+  or not exists (
+    select from pg_policy p
+     where p.polrelid = c.oid and p.polcmd in ('r', '*')
+       and pg_get_expr(p.polqual, p.polrelid) = 'true'
+       and exists (select from unnest(p.polroles) as of(role)
+                    where of.role = 0 or pg_has_role(of.role, 'usage'))))`;
 
 async function readTable(db: Queryable, schema: string, name: string): Promise<Table> {
   const { rows } = await db.query<Table>(
@@ -107,7 +117,8 @@ async function readTable(db: Queryable, schema: string, name: string): Promise<T
             coalesce((select json_agg(json_build_object(
                 'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
                 'may', has_schema_privilege(n.oid, 'usage')
-                   and has_table_privilege(c.oid, 'trigger') and has_table_privilege(c.oid, 'select'))
+                   and has_table_privilege(c.oid, 'trigger') and has_table_privilege(c.oid, 'select'),
+                'hides', ${HIDES_ROWS})
                 order by depth, c.oid)
                from tree join pg_class c on c.oid = tree.oid
                join pg_namespace n on n.oid = c.relnamespace), '[]') as relations`,
@@ -122,7 +133,7 @@ function assertFollowed({ name, parent, relations, role }: Table): void {
       `${name} is a part of ${parent}, whose writes would be missed: register ${parent}`,
     );
   }
-  for (const { schema, name: relation, kind, may } of relations) {
+  for (const { schema, name: relation, kind, may, hides } of relations) {
     const full = `${schema}.${relation}`;
     if (kind !== "r" && kind !== "p") {
       throw new RefusedByPolicy(
@@ -133,6 +144,12 @@ function assertFollowed({ name, parent, relations, role }: Table): void {
       throw new RefusedByPolicy(
         `role ${role} may not put triggers on ${full}: run "grant usage on schema ${schema} to ${role}" ` +
           `and "grant select, trigger on ${full} to ${role}" as its owner`,
+      );
+    }
+    if (hides) {
+      throw new RefusedByPolicy(
+        `${full} hides rows from role ${role} (row level security), which could not be found then: ` +
+          `run "alter role ${role} bypassrls", or give it a policy "for select using (true)"`,
       );
     }
   }

@@ -35,7 +35,7 @@ export function captureBody(watch: Watch, event: CaptureEvent): string {
   return `
 #variable_conflict use_column
 declare
-  marked bigint;
+  ${event === "update" ? "new_key text; old_key text; differs boolean; many boolean;" : "marked bigint;"}
 begin
   if to_regclass('holdfast.index_marks') is null then
     ${unmarked(watch, "Holdfast's tables are away")}
@@ -55,14 +55,22 @@ function markingAll(watch: Watch): string {
 // One row is by far the commonest write, and needs none of what makes many cheap.
 function markingRows(watch: Watch, event: Exclude<CaptureEvent, "truncate">): string {
   if (event === "update") {
-    return `perform from holdfast_new offset 1;
-  if found then
+    return `${readingOne(watch)}
+  if many then
     ${markingMany(watch, changed(watch))}
-  else
-    ${markingEach(watch, changedOne(watch))}
-  end if;
-  if not found then
-    ${whenNothing(watch, "holdfast_new")}
+    if not found then
+      ${whenNothing(watch, "holdfast_new")}
+    end if;
+  elsif new_key is null or old_key is null then
+    ${markingEach(watch, "select unnest(array[new_key, old_key]) as key")}
+    if not found then
+      ${whenNothing(watch, "holdfast_new")}
+    end if;
+  elsif new_key <> old_key then
+    ${markingEach(watch, "select unnest(array[new_key, old_key]) as key")}
+  elsif differs then
+    ${into(watch)}
+    values (${laneOf("new_key")}, ${schemaOf(watch)}, '${watch.type}', array[new_key]${throughOf(watch)});
   end if;`;
   }
   const rows = event === "delete" ? "holdfast_old" : "holdfast_new";
@@ -112,11 +120,15 @@ function whenNothing(watch: Watch, rows: string): string {
 
 const keysOf = (watch: Watch, rows: string) => written(watch, rows, "");
 
-/** A key that changed is two: of the object that is gone and of the one that is there. */
-function changedOne(watch: Watch): string {
-  return `select unnest(case when n.key = o.key then array[n.key] else array[n.key, o.key] end) as key
+// Both images of the one row, or of any when there are many. A key that changed is two: of the object
+// that is gone and of the one that is there.
+function readingOne(watch: Watch): string {
+  const differs =
+    watch.columns?.length === 0 ? "false" : "n.image operator(pg_catalog.*<>) o.image";
+  return `select n.key, o.key, ${differs}, exists (select from holdfast_new offset 1)
+      into new_key, old_key, differs, many
       from ${both(watch, "cross join")}
-     where n.key is distinct from o.key${orImage(watch)}`;
+     limit 1;`;
 }
 
 function changed(watch: Watch): string {

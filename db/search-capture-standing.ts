@@ -5,6 +5,13 @@ import { qualifier, type Db, type Queryable } from "./pool.ts";
 
 /** Triggers and functions of capture: those there should be, those that stand, and the difference. */
 
+/**
+ * How names are found in a capture function, which runs with our rights in the sessions of others. What
+ * is temporary comes last: unless it is named it comes first, also for types, and a type of one's own
+ * by the name of `text` would run one's own code as ours.
+ */
+export const CAPTURE_PATH = "pg_catalog, pg_temp";
+
 export interface CaptureFunction {
   name: string;
   body: string;
@@ -83,7 +90,7 @@ export async function readStanding(db: Queryable, indexId: number | null): Promi
     }[];
   }>(
     `select p.proname as name, p.prosrc as body,
-            p.prosecdef and coalesce(p.proconfig = array['search_path=""'], false) as safe,
+            p.prosecdef and coalesce(p.proconfig = array['search_path=${CAPTURE_PATH}'], false) as safe,
             coalesce((select json_agg(json_build_object(
                 'name', g.tgname, 'enabled', g.tgenabled in ('O', 'A'),
                 'owned', pg_has_role(c.relowner, 'usage'),

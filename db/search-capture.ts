@@ -10,6 +10,7 @@ import { ownCapture } from "./locks.ts";
 import type { Db, Queryable, Tx } from "./pool.ts";
 import { readCaptured, type Captured } from "./search-capture-catalog.ts";
 import {
+  CAPTURE_PATH,
   differenceOf,
   isEmpty,
   readStanding,
@@ -148,7 +149,7 @@ async function begin(
 
 function functionSql(name: string, body: string): string {
   return `create or replace function holdfast.${name}() returns trigger
-    language plpgsql security definer set search_path = '' as ${pg.escapeLiteral(body)}`;
+    language plpgsql security definer set search_path = ${CAPTURE_PATH} as ${pg.escapeLiteral(body)}`;
 }
 
 async function putTriggers(

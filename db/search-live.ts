@@ -36,6 +36,9 @@ export interface ShownObject {
   display: Record<string, string | null>;
 }
 
+/** A result is a line, whatever its table holds. Characters. */
+const LONGEST_SHOWN = 1_000;
+
 /** Reads how objects of one type are shown, in one statement. */
 export async function readShown(
   db: Queryable,
@@ -45,10 +48,11 @@ export async function readShown(
   const { type, schema } = source;
   const pairs = type.display.map(({ name, column, sql }) => {
     const value = sql === undefined ? `t.${quoted(column ?? name)}` : placed(sql, schema);
-    return `'${name}', (${value})::text`;
+    return `'${name}', left((${value})::text, ${LONGEST_SHOWN})`;
   });
   const { rows } = await db.query<ShownObject>(
-    `select ${keySql(source, "t")} as key, (${titleOf(source)})::text as title,
+    `select ${keySql(source, "t")} as key,
+            left((${titleOf(source)})::text, ${LONGEST_SHOWN}) as title,
             jsonb_build_object(${pairs.join(", ")}) as display
        from ${source.table} t where ${keyIn(source, "t", "$1")}`,
     [keys],

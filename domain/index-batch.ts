@@ -71,7 +71,13 @@ function gatherType(type: string, marks: readonly Marked[]): TypeWork {
       since.push(at);
     }
   }
-  return { type, keys: [...keys], fans, since, ...(walks.length > 0 && { walk: merged(walks) }) };
+  return {
+    type,
+    keys: [...keys],
+    fans: mergedFans(fans),
+    since,
+    ...(walks.length > 0 && { walk: merged(walks) }),
+  };
 }
 
 // Several begin again, as one, which is as old as the oldest of them.
@@ -80,6 +86,20 @@ function merged(walks: readonly Walk[]): Walk {
   const origins = walks.map(({ place }) => BigInt(place.origin));
   const first = origins.reduce((a, b) => (a < b ? a : b));
   return { place: start(first.toString()), at: Math.min(...walks.map(({ at }) => at)) };
+}
+
+// Those of one dependency that begin are one, of all their parents. What is under way goes on alone.
+function mergedFans(fans: readonly Fan[]): Fan[] {
+  const isNew = ({ place }: Fan) => place.after === undefined;
+  const dependencies = new Set(fans.filter(isNew).map(({ dependency }) => dependency));
+  return [
+    ...fans.filter((fan) => !isNew(fan)),
+    ...[...dependencies].map((dependency) => {
+      const same = fans.filter((fan) => isNew(fan) && fan.dependency === dependency);
+      const parents = [...new Set(same.flatMap((fan) => fan.parents))];
+      return { ...merged(same), dependency, parents };
+    }),
+  ];
 }
 
 function start(origin: string): Place {

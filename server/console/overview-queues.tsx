@@ -1,4 +1,6 @@
+import type { Child } from "hono/jsx";
 import type { deliveryDepth } from "../../db/delivery-status.ts";
+import type { LaneRow } from "../../db/index-lanes.ts";
 import type { markDepths } from "../../db/marks.ts";
 import type { WorkerRow } from "../../db/workers.ts";
 import { number } from "./format.ts";
@@ -10,9 +12,10 @@ const SHOWN_WORKERS = 50;
 /** How deep each queue is, and how old the oldest that is due. */
 export function Queues(props: {
   marks: Part<Awaited<ReturnType<typeof markDepths>>>;
+  lanes: Part<LaneRow[]>;
   deliveries: Part<Awaited<ReturnType<typeof deliveryDepth>>>;
 }) {
-  const row = (name: string, depth: number, oldest: Date | null) => (
+  const row = (name: Child, depth: number, oldest: Date | null) => (
     <tr>
       <td>{name}</td>
       <td class="num">{number(depth)}</td>
@@ -37,12 +40,24 @@ export function Queues(props: {
               row(`marks: ${queue.queue}`, queue.depth, queue.oldest),
             )
           : gap(`marks: ${props.marks.missing}`)}
+        {"value" in props.lanes
+          ? row(
+              <a href="/search/status">search</a>,
+              props.lanes.value.reduce((sum, lane) => sum + lane.marks, 0),
+              oldestOf(props.lanes.value),
+            )
+          : gap(`search: ${props.lanes.missing}`)}
         {"value" in props.deliveries
           ? row("deliveries", props.deliveries.value.pending, props.deliveries.value.oldest)
           : gap(`deliveries: ${props.deliveries.missing}`)}
       </Table>
     </>
   );
+}
+
+function oldestOf(lanes: readonly LaneRow[]): Date | null {
+  const times = lanes.flatMap(({ oldestMarkAt }) => (oldestMarkAt ? [oldestMarkAt.getTime()] : []));
+  return times.length > 0 ? new Date(Math.min(...times)) : null;
 }
 
 function gap(why: string) {

@@ -1,6 +1,7 @@
 import { listBrakes } from "../../db/brakes.ts";
 import { deliveryDepth } from "../../db/delivery-status.ts";
 import { listFindings } from "../../db/findings.ts";
+import { readIndexLanes } from "../../db/index-lanes.ts";
 import { lastExamined } from "../../db/installation.ts";
 import { markDepths } from "../../db/marks.ts";
 import { countOperations } from "../../db/operations.ts";
@@ -19,7 +20,7 @@ const START_BOUND_SECONDS = 30;
 /** Is anything wrong, what is waiting, and who holds what back. Needs Postgres alone. */
 export async function overviewBody({ db, tenants }: Reading): Promise<Body> {
   const wide = tenants === undefined;
-  const [findings, examined, overdue, counts, finished, marks, deliveries, workers, brakes] =
+  const [findings, examined, overdue, counts, finished, marks, lanes, deliveries, workers, brakes] =
     await Promise.all([
       wide ? part(() => listFindings(db, SHOWN_FINDINGS + 1)) : undefined,
       part(() => lastExamined(db)),
@@ -27,6 +28,7 @@ export async function overviewBody({ db, tenants }: Reading): Promise<Body> {
       part(() => countOperations(db, tenants)),
       part(() => finishedInLastHour(db, tenants)),
       wide ? part(() => markDepths(db)) : undefined,
+      wide ? part(() => readIndexLanes(db)) : undefined,
       wide ? part(() => deliveryDepth(db)) : undefined,
       part(() => onlineWorkers(db)),
       part(() => listBrakes(db)),
@@ -49,7 +51,9 @@ export async function overviewBody({ db, tenants }: Reading): Promise<Body> {
       "by-kind": <ByKind part={counts} />,
       finished: <FinishedChart part={finished} />,
       brakes: <Brakes part={brakes} tenants={tenants} />,
-      ...(marks && deliveries ? { queues: <Queues marks={marks} deliveries={deliveries} /> } : {}),
+      ...(marks && lanes && deliveries
+        ? { queues: <Queues marks={marks} lanes={lanes} deliveries={deliveries} /> }
+        : {}),
       workers: <Workers part={workers} />,
     },
   };
