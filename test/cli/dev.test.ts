@@ -72,6 +72,19 @@ test("commands in its folder need no variable, and --wait ends as the operation 
   expect((await run("operation", "logs", id, "--follow")).out).toContain("failed");
 }, 60_000);
 
+test("what is retained in it can be searched, with nothing installed by hand", async () => {
+  await writeFile(join(folder, "found.ndjson"), '{"content":"Uruk traded copper with Dilmun."}\n');
+  expect((await run("retain", "submit", "found.ndjson", "--bank", "b", "--wait")).code).toBe(0);
+  await until(
+    async () =>
+      (await run("search", "query", "copper", "--lookup", "words")).out.includes("Dilmun"),
+    30_000,
+    () => "what was retained is not found",
+  );
+  const status = await run("search", "status");
+  expect(status.out).not.toMatch(/install|never built/);
+}, 60_000);
+
 test("its API and console answer on loopback without a key", async () => {
   const response = await fetch(`${addresses.consoleUrl}/v1/operations`);
   expect(response.status).toBe(200);

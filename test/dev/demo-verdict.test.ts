@@ -13,6 +13,7 @@ const KEPT: Figures = {
   kill: { settled: 100, signal: "SIGKILL", settledByOthers: 300 },
   doctor: 0,
   replayed: true,
+  differences: 0,
   seconds: 20,
 };
 const FAILED = { outcomes: { succeeded: 399, failed: 1 }, counts: { succeeded: 399, failed: 1 } };
@@ -42,6 +43,7 @@ test.each<[string, Partial<Figures>, RegExp]>([
   ],
   ["rows without a source", { orphans: 2 }, /2 rows belong to nothing/],
   ["findings", { doctor: 1 }, /the doctor has 1 findings/],
+  ["an index that is not true", { differences: 3 }, /search index differs from 3 objects/],
   ["another decision", { replayed: false }, /decides otherwise/],
   [
     "a worker that ended by itself",

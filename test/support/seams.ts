@@ -20,6 +20,29 @@ export function believing(db: Db, schema: string, believed: string): Db {
   return altered(db, (text) => text.replaceAll(`from "${schema}".`, `from "${believed}".`));
 }
 
+/** What is written of objects is cleared before, where everybody sees it. */
+export function clearingFirst(db: Db): Db {
+  return {
+    ...db,
+    transaction: (work, options) =>
+      db.transaction(
+        (tx) =>
+          work({
+            async query(text, values) {
+              if (text.includes("with fresh as materialized")) {
+                await db.query(
+                  `delete from holdfast.index_rows where key = any ($1::text[]) and index_id = $2`,
+                  values!.slice(0, 2),
+                );
+              }
+              return tx.query(text, values);
+            },
+          }),
+        options,
+      ),
+  };
+}
+
 function altered(db: Db, alter: (text: string) => string): Db {
   const through = (inner: Queryable): Tx => ({
     query: (text, values) => inner.query(alter(text), values),

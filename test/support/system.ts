@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { Client } from "@temporalio/client";
 import { expect, onTestFailed } from "vitest";
 import { connect, type Holdfast } from "../../client/index.ts";
+import type { HoldfastConfig } from "../../contracts/config.ts";
 import type { Accepted, OperationView } from "../../contracts/operation.ts";
 import type { RetainSubmit } from "../../contracts/retain.ts";
 import { migrate } from "../../db/migrate.ts";
@@ -44,7 +45,7 @@ export interface System {
   /** The terminal view, over a database that may be away. */
   ended(id: string, withinMs?: number): Promise<OperationView>;
   /** Every invariant holds, every operation has ended, and the doctor has nothing to say. */
-  sound(options?: CheckOptions): Promise<void>;
+  sound(options?: CheckOptions & { config?: HoldfastConfig }): Promise<void>;
   /** Ends workers and gates of the test. */
   tidy(): Promise<void>;
   /** Empties the database, after `tidy`. Rows of the migrations stay. */
@@ -124,12 +125,13 @@ export async function startSystem(
       );
       return view!;
     },
-    async sound(how = {}) {
+    async sound({ config, ...how } = {}) {
       expect(await checkInvariants(db, { client: temporal, ...how })).toEqual([]);
       const { findings } = await runDoctor({
         databaseUrl,
         temporal: { address: temporalAddress, namespace },
         repair: false,
+        ...(config && { config }),
       });
       // Workers that were killed are gone, as the doctor says.
       const unexpected = findings.filter(({ check }) => check !== "worker-vanished");
