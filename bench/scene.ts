@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect, type Holdfast } from "../client/index.ts";
+import { connect, type Holdfast, type HoldfastConfig } from "../client/index.ts";
 import { spawnWorker, type WorkerProcess } from "../dev/spawn-worker.ts";
 import type { Stack } from "../dev/stack.ts";
 import type { Frame } from "./frame.ts";
@@ -17,11 +17,17 @@ export interface Scene {
   completed(operationId: string): Promise<void>;
 }
 
-/** Each scene has its own servers, so that no queue of another one is worked in it. */
-export async function openScene(frame: Frame): Promise<Scene> {
+/**
+ * Each scene has its own servers, so that no queue of another one is worked in it. What is plugged in
+ * is given with the path of the file that says the same to workers.
+ */
+export async function openScene(
+  frame: Frame,
+  plugged?: { config: HoldfastConfig; path: string },
+): Promise<Scene> {
   const stack = await frame.stack();
   const databaseUrl = await frame.database(stack);
-  const holdfast = connect({ databaseUrl });
+  const holdfast = connect({ databaseUrl, ...(plugged && { config: plugged.config }) });
   frame.atEnd(() => holdfast.close());
   return {
     stack,
@@ -29,7 +35,12 @@ export async function openScene(frame: Frame): Promise<Scene> {
     holdfast,
     async startWorker() {
       const { temporalAddress, namespace } = stack;
-      const worker = await spawnWorker({ databaseUrl, temporalAddress, namespace });
+      const worker = await spawnWorker({
+        databaseUrl,
+        temporalAddress,
+        namespace,
+        ...(plugged && { config: plugged.path }),
+      });
       frame.atEnd(() => worker.send("SIGTERM"));
       await worker.ready;
       return worker;

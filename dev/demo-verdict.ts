@@ -25,6 +25,8 @@ export interface Figures {
   /** Findings. */
   doctor: number;
   replayed: boolean;
+  /** Objects of which the search index says something else than their tables. */
+  differences: number;
   seconds: number;
 }
 
@@ -37,7 +39,7 @@ export function lineOf({ items, outcomes, notOnce, orphans, doctor, replayed, se
 
 /** What was not as promised, a line each; none: everything was. */
 export function brokenPromises(figures: Figures): string[] {
-  const { items, notOnce, orphans, doctor, replayed } = figures;
+  const { items, notOnce, orphans, doctor, replayed, differences } = figures;
   const settled = Object.values(figures.outcomes).reduce((sum, n) => sum + n, 0);
   return [
     ...(notOnce > 0 ? [`${notOnce} items have not exactly one outcome`] : []),
@@ -46,6 +48,7 @@ export function brokenPromises(figures: Figures): string[] {
     ...killBroken(figures),
     ...(orphans > 0 ? [`${orphans} rows belong to nothing`] : []),
     ...(doctor > 0 ? [`the doctor has ${doctor} findings`] : []),
+    ...(differences > 0 ? [`the search index differs from ${differences} objects`] : []),
     ...(replayed ? [] : ["replayed, the workflow decides otherwise"]),
   ];
 }

@@ -7,6 +7,7 @@ import { lazyClient } from "../workers/temporal-client.ts";
 import { currentWorkflowCode } from "../workers/workflow-code.ts";
 import { readmes, textFiles } from "./demo-documents.ts";
 import { demoProgress } from "./demo-progress.ts";
+import { searched } from "./demo-search.ts";
 import { brokenPromises, lineOf, type Figures } from "./demo-verdict.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import { startProduct, type Product } from "./product.ts";
@@ -77,10 +78,12 @@ async function demonstrate(product: Product, holdfast: Holdfast): Promise<Figure
   say(`Accepted in ${Math.round(performance.now() - began)} ms: operation ${id}`);
   say("(The demo's extractor takes 120 ms a chunk, so that there is a middle to be killed in.)");
   const { last, killed } = await followed(product, holdfast, id);
-  const seconds = (performance.now() - began) / 1_000;
+  const endedAt = performance.now();
+  const seconds = (endedAt - began) / 1_000;
   say(`\n${last.state} after ${seconds.toFixed(1)} s${last.reason ? `: ${last.reason}` : ""}`);
+  const { differences } = await searched(holdfast, endedAt, say);
   const proof = await proven(product, holdfast, last, killed);
-  return { ...proof, seconds: Number(seconds.toFixed(1)) };
+  return { ...proof, differences, seconds: Number(seconds.toFixed(1)) };
 }
 
 interface Kill {
@@ -148,7 +151,7 @@ async function proven(
   holdfast: Holdfast,
   view: OperationView,
   killed: Kill | undefined,
-): Promise<Omit<Figures, "seconds">> {
+): Promise<Omit<Figures, "seconds" | "differences">> {
   const { databaseUrl, temporalAddress, namespace } = product.addresses;
   const { outcomes, notOnce, unexplained } = await ledgerOf(holdfast, view.id);
   const orphans = await strayRows(holdfast);
@@ -246,6 +249,7 @@ function printAddresses({ addresses }: Product): void {
     `  export DATABASE_URL=${addresses.databaseUrl} TEMPORAL_ADDRESS=${addresses.temporalAddress}`,
   );
   say("  npm run holdfast -- bank observations demo");
+  say("  npm run holdfast -- search query postgres");
   say("\nCtrl-C stops everything.");
 }
 

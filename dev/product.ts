@@ -2,6 +2,7 @@ import { createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
 import { loadConfig, readSettings } from "../config.ts";
+import type { HoldfastConfig } from "../contracts/config.ts";
 import { migrate } from "../db/migrate.ts";
 import { startServer, type RunningServer } from "../server/listen.ts";
 import { temporalProbe } from "../workers/temporal-probe.ts";
@@ -9,6 +10,7 @@ import { freePort } from "./free-port.ts";
 import { recordConsole, type StackAddresses } from "./stack-state.ts";
 import { startStack, StackRunning, type Stack } from "./stack.ts";
 import { keepWorker, type KeptWorker } from "./keep-worker.ts";
+import { installSearch } from "./product-search.ts";
 
 export { StackRunning };
 
@@ -47,16 +49,18 @@ export async function startProduct(options: ProductOptions): Promise<Product | u
   };
   try {
     const environment = environmentOf(stack);
-    const { applied } = await migrate(stack.databaseUrl, {
-      schema: environment["HOLDFAST_SCHEMA"] || "holdfast",
-    });
+    const { databaseUrl } = stack;
+    const schema = environment["HOLDFAST_SCHEMA"] || "holdfast";
+    const { applied } = await migrate(databaseUrl, { schema });
     for (const name of applied) log(`applied migration ${name}`);
+    const config = await loadConfig(environment["HOLDFAST_CONFIG"] || undefined);
+    await installSearch({ databaseUrl, schema, config }, log);
     if (signal.aborted) {
       await stop();
       return undefined;
     }
 
-    const server = await serve(stack, environment);
+    const server = await serve(stack, environment, config);
     parts.push(server);
     if (persist !== undefined) await recordConsole(stack.dir, server.url);
     const worker: KeptWorker = keepWorker({
@@ -70,7 +74,7 @@ export async function startProduct(options: ProductOptions): Promise<Product | u
       await stop();
       return undefined;
     }
-    const { databaseUrl, temporalAddress, temporalUiUrl, namespace } = stack;
+    const { temporalAddress, temporalUiUrl, namespace } = stack;
     return {
       addresses: { databaseUrl, temporalAddress, temporalUiUrl, namespace, consoleUrl: server.url },
       worker,
@@ -94,7 +98,11 @@ function environmentOf(stack: Stack): NodeJS.ProcessEnv {
 
 const USUAL_PORT = 4_780;
 
-async function serve(stack: Stack, environment: NodeJS.ProcessEnv): Promise<RunningServer> {
+async function serve(
+  stack: Stack,
+  environment: NodeJS.ProcessEnv,
+  config: HoldfastConfig,
+): Promise<RunningServer> {
   const settings = readSettings({
     ...environment,
     HOLDFAST_HOST: "127.0.0.1",
@@ -106,7 +114,7 @@ async function serve(stack: Stack, environment: NodeJS.ProcessEnv): Promise<Runn
   const probe = temporalProbe({ address: stack.temporalAddress, namespace: stack.namespace });
   const server = await startServer({
     settings,
-    config: await loadConfig(environment["HOLDFAST_CONFIG"] || undefined),
+    config,
     log: pino({ name: "server", level: settings.HOLDFAST_LOG }, logFile),
     temporalReachable: probe.reachable,
   });
