@@ -148,12 +148,18 @@ function checked(
   if (stranger !== undefined) {
     throw new Error(`the consolidator names a source it was not given: ${stranger}`);
   }
-  const why = text.length > MAX_TEXT ? `is longer than ${MAX_TEXT}` : unstorable(text);
+  const why = unwritable(text);
   if (why) throw new Error(`the text of the consolidator ${why}`);
   return { text, sources };
 }
 
 const MAX_TEXT = 100_000;
+
+// What a plug-in answers is whatever it answers.
+function unwritable(text: unknown): string | undefined {
+  if (typeof text !== "string") return "is no text";
+  return text.length > MAX_TEXT ? `is longer than ${MAX_TEXT}` : unstorable(text);
+}
 
 // The facts were read before. What was said of one that went since may repeat it, so it is not
 // written: the entity is marked again.
