@@ -113,7 +113,7 @@ function inOperation(
       await ownIndexes(tx, schema);
       return work(tx);
     },
-    { statementTimeoutMs: STATEMENT_TIMEOUT_MS },
+    { statementTimeoutMs: STATEMENT_TIMEOUT_MS, withoutJit: true },
   );
 }
 

@@ -186,7 +186,7 @@ class IndexAudit {
     const { index, type } = this.#of;
     return this.#context.db.transaction(
       async (tx) => work(tx, await readSource(tx, index.schema, type)),
-      { readOnly: !this.#repair, statementTimeoutMs: STATEMENT_TIMEOUT_MS },
+      { readOnly: !this.#repair, statementTimeoutMs: STATEMENT_TIMEOUT_MS, withoutJit: true },
     );
   }
 }

@@ -47,7 +47,7 @@ export async function searchBackend(
       const next = end < visible.length ? { next: cursorOf(end) } : {};
       return { items, total: visible.length, totalIsExact: whole, leftOut, ...next };
     },
-    { readOnly: true, repeatableRead: true },
+    { readOnly: true, repeatableRead: true, withoutJit: true },
   );
 }
 

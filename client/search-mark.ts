@@ -102,10 +102,12 @@ async function appliedOrMarked(
   keys: readonly string[],
 ): Promise<boolean> {
   const work = (inside: Tx) => applyNow(inside, at, keys);
-  const isApplied = await (tx ? work(tx) : db.transaction(work)).catch((error: unknown) => {
-    if (error instanceof InvalidInput) throw error;
-    return false;
-  });
+  const isApplied = await (tx ? work(tx) : db.transaction(work, { withoutJit: true })).catch(
+    (error: unknown) => {
+      if (error instanceof InvalidInput) throw error;
+      return false;
+    },
+  );
   if (isApplied) return true;
   await appendIndexMarks(tx ?? db, at.schema, at.type.name, keys);
   return false;

@@ -115,7 +115,12 @@ async function readPage(
         ...(more ? { next: cursorOf(rows.at(-1)!.place) } : {}),
       };
     },
-    { readOnly: true, repeatableRead: true, statementTimeoutMs: SEARCH_TIMEOUT_MS },
+    {
+      readOnly: true,
+      repeatableRead: true,
+      statementTimeoutMs: SEARCH_TIMEOUT_MS,
+      withoutJit: true,
+    },
   );
 }
 

@@ -271,30 +271,33 @@ async function read(
 ): Promise<{ reads: Read[]; done: IndexBatch; since: number[] }> {
   const works = gather(marks);
   const names = works.map(({ type }) => type);
-  return db.transaction(async (tx) => {
-    await lease.assertHeld(tx);
-    const state = await readSchemaState(tx, registry, schema, names);
-    const done = nothingDone();
-    const reads: Read[] = [];
-    const it: Batch = {
-      tx,
-      registry,
-      sources,
-      lane,
-      schema,
-      state,
-      done,
-      async work(batch, index, indexed, work) {
-        const one = await readWork(batch, index, indexed, work);
-        for (const fan of work.fans) await spread(batch, index, indexed, fan);
-        reads.push(one);
-      },
-    };
-    for (const work of works) await workType(it, work);
-    const fans = marks.filter(({ through }) => through !== null).map(({ seq }) => seq);
-    await deleteIndexMarks(tx, lane, schema, fans);
-    return { reads, done, since: works.flatMap(({ since }) => since) };
-  });
+  return db.transaction(
+    async (tx) => {
+      await lease.assertHeld(tx);
+      const state = await readSchemaState(tx, registry, schema, names);
+      const done = nothingDone();
+      const reads: Read[] = [];
+      const it: Batch = {
+        tx,
+        registry,
+        sources,
+        lane,
+        schema,
+        state,
+        done,
+        async work(batch, index, indexed, work) {
+          const one = await readWork(batch, index, indexed, work);
+          for (const fan of work.fans) await spread(batch, index, indexed, fan);
+          reads.push(one);
+        },
+      };
+      for (const work of works) await workType(it, work);
+      const fans = marks.filter(({ through }) => through !== null).map(({ seq }) => seq);
+      await deleteIndexMarks(tx, lane, schema, fans);
+      return { reads, done, since: works.flatMap(({ since }) => since) };
+    },
+    { withoutJit: true },
+  );
 }
 
 async function readWork(

@@ -60,6 +60,7 @@ export function drainInPostgres(
         try {
           return await db.transaction((tx) => batch(tx, registry, sources, lane, schema), {
             statementTimeoutMs: STATEMENT_MS,
+            withoutJit: true,
           });
         } catch (error) {
           if (!(error instanceof SchemaReplaced)) throw error;

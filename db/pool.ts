@@ -35,6 +35,8 @@ export interface TransactionOptions {
   readOnly?: boolean;
   /** One snapshot for all statements inside. */
   repeatableRead?: boolean;
+  /** Large statements over few rows: compiling their plans would take longer than running them. */
+  withoutJit?: boolean;
 }
 
 export interface DbOptions {
@@ -167,9 +169,8 @@ function opening(options: TransactionOptions): string {
   const timeout = options.statementTimeoutMs ?? DEFAULT_STATEMENT_TIMEOUT_MS;
   return (
     `begin${mode}; set local statement_timeout = ${timeout}; ` +
-    `set local idle_in_transaction_session_timeout = ${timeout}; ` +
-    // A page is short work: compiling its plan takes longer than running it.
-    "set local jit = off"
+    `set local idle_in_transaction_session_timeout = ${timeout}` +
+    (options.withoutJit ? "; set local jit = off" : "")
   );
 }
 
