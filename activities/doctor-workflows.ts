@@ -67,6 +67,8 @@ const workflowLost: TemporalCheck = {
     const sight = await describeWorkflow(client, workflowId);
     const row = await findRunning(db, before.id, before.generation);
     if (sight.status === "open" || !row) return undefined;
+    // What we described is what it was before somebody else adopted it.
+    if (row.restarts !== before.restarts) return undefined;
     return adopt(db, client, row, await whyLost(client, workflowId, sight));
   },
 };
