@@ -1,8 +1,10 @@
 import type { Finished } from "../contracts/messages.ts";
 import type { Outcome } from "../contracts/operation.ts";
+import { jobVerdict } from "../domain/job.ts";
 import { verdictOf } from "../domain/verdict.ts";
 import { forgetTries } from "./attempts.ts";
 import { insertEvents } from "./events.ts";
+import { closeJob } from "./jobs.ts";
 import { ownOperation } from "./locks.ts";
 import { appendLogs } from "./logs.ts";
 import { lockOperation, markFinished, type OperationRow } from "./operations.ts";
@@ -36,6 +38,7 @@ export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished>
       { stage: row.kind, outcome: ending.outcome, n: closed },
     ]);
   }
+  const job = row.kind === "job" ? await closeJob(tx, row.id) : undefined;
   const counts = await countOutcomes(tx, row.id);
   const causes = await failureReasons(tx, row.id, row.generation);
   const cancelRequested = row.cancel_requested_at !== null || ending.outcome === "cancelled";
@@ -43,7 +46,9 @@ export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished>
   const hollow = row.total > 0 && Object.keys(counts).length === 0 && !cancelRequested;
   const verdict = hollow
     ? ({ state: "failed", reason: ending.reason } as const)
-    : verdictOf(counts, cancelRequested, causes);
+    : job
+      ? jobVerdict(counts, job.max_failed_share, cancelRequested, causes)
+      : verdictOf(counts, cancelRequested, causes);
   await markFinished(tx, {
     id: row.id,
     generation: row.generation,

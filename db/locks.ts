@@ -10,7 +10,9 @@ import type { Tx } from "./pool.ts";
  *   4. knowledge   per bank: shared by commits that remove facts, exclusive by consolidation
  *   5. index       per (schema, lane) in order of lane: by each batch of the search drain, each page
  *                  and the swap of a reindex; live rows are read after it
- *   6. everything else is insert-only, or one row by its key
+ *   6. a pull worker's own claim, then turns of jobs and batches, which claims pass over when locked;
+ *      outcomes in order of items
+ *   7. everything else is insert-only, or one row by its key
  *
  * Capture of a type is put on and taken off under a lock of its own, then the one table it changes.
  */
@@ -22,10 +24,20 @@ const KNOWLEDGE = 4203;
 const DUTY = 4204;
 const INDEX = 4205;
 const CAPTURE = 4206;
+// 4207: claims of one pull worker, in `holdfast.claim_job_batches`.
 
 /** Held by each commit of work; many at once. Finish and cancel wait for them, then close. */
 export async function shareOperation(tx: Tx, operationId: string): Promise<void> {
   await tx.query("select pg_advisory_xact_lock_shared($1, hashtext($2))", [OPERATION, operationId]);
+}
+
+/** The same of several operations, in an order that all who take several take. */
+export async function shareOperations(tx: Tx, operationIds: readonly string[]): Promise<void> {
+  await tx.query(
+    `select pg_advisory_xact_lock_shared($1, hash)
+       from (select distinct hashtext(id) as hash from unnest($2::text[]) as id order by 1) as hashes`,
+    [OPERATION, operationIds],
+  );
 }
 
 /** Held while an operation is closed, paused or erased: no commit of work is in flight. */

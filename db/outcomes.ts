@@ -14,7 +14,8 @@ export interface Settlement {
 
 /**
  * Settles items and answers which of them this call settled: effects are written for those only.
- * A repeat, a zombie or a second attempt gets an empty answer and changes nothing.
+ * A repeat, a zombie or a second attempt gets an empty answer and changes nothing. Written in order of
+ * items: two who settle the same ones at once wait for each other one way.
  */
 export async function settleItems(
   tx: Tx,
@@ -30,6 +31,7 @@ export async function settleItems(
             as s(item_no, outcome, reason, attempt)
        join holdfast.items i on i.operation_id = $1 and i.no = s.item_no
       where i.no = any($3) and ${isOpen("i", "$2", "$1")}
+      order by i.no
      on conflict do nothing
      returning item_no`,
     [

@@ -12,6 +12,10 @@ export const BY_OPERATION = [
   "outcomes",
   "payloads",
   "progress_deltas",
+  "job_batches",
+  "job_leases",
+  "job_results",
+  "late_results",
 ] as const;
 
 const DAY_MS = 86_400_000;

@@ -61,7 +61,7 @@ export async function readProgress(
   operationIds: readonly string[],
 ): Promise<Map<string, Delta[]>> {
   const { rows } = await db.query<Delta & { operation_id: string }>(
-    `select operation_id, stage, outcome, sum(n)::int as n
+    `select operation_id, stage, outcome, sum(n)::float8 as n
        from (select operation_id, stage, outcome, n from holdfast.progress
               where operation_id = any($1)
              union all

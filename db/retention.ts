@@ -17,6 +17,7 @@ export const KEEP = {
   findings: 30,
   sessions: 1,
   workers: 1,
+  pullWorkers: 7,
 } as const;
 
 type Sweep = (tx: Tx, limit: number) => Promise<number>;
@@ -45,6 +46,18 @@ export const RETENTION: readonly RetentionLine[] = [
     table: "payloads",
     keeps: `${KEEP.payloadOfSucceeded} day after success, else ${KEEP.payload} days`,
     sweep: sweepPayloads,
+  },
+  { table: "jobs", keeps: "with its operation" },
+  { table: "job_turns", keeps: "until its operation ends" },
+  { table: "job_debts", keeps: "until its operation ends" },
+  { table: "job_batches", keeps: "with its operation", sweep: dropPartitions("job_batches") },
+  { table: "job_leases", keeps: "with its operation", sweep: dropPartitions("job_leases") },
+  { table: "job_results", keeps: "with its operation", sweep: dropPartitions("job_results") },
+  { table: "late_results", keeps: "with its operation", sweep: dropPartitions("late_results") },
+  {
+    table: "job_workers",
+    keeps: `${KEEP.pullWorkers} days after it was last seen`,
+    sweep: olderThan("job_workers", "seen_at", KEEP.pullWorkers),
   },
   { table: "progress", keeps: "with its operation" },
   { table: "attempts", keeps: "with its operation" },
@@ -129,7 +142,8 @@ async function sweepOperations(tx: Tx, limit: number): Promise<number> {
           where finished_at < clock_timestamp() - $1 * interval '1 day' limit $2)
        returning id
      ), counts as (delete from holdfast.progress where operation_id in (select id from gone)),
-        tries as (delete from holdfast.attempts where operation_id in (select id from gone))
+        tries as (delete from holdfast.attempts where operation_id in (select id from gone)),
+        jobs as (delete from holdfast.jobs where operation_id in (select id from gone))
      select count(*)::int as n from gone`,
     [KEEP.operations, limit],
   );

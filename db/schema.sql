@@ -272,6 +272,119 @@ create table holdfast.items (
   constraint items_pkey PRIMARY KEY (operation_id, no)
 ) partition by RANGE (operation_id);
 
+create table holdfast.job_batches (
+  operation_id uuid not null,
+  generation integer not null,
+  no integer not null,
+  first_item integer not null,
+  last_item integer not null,
+  state text default 'ready'::text not null,
+  lease integer default 0 not null,
+  delivery smallint default 0 not null,
+  holder text,
+  ready_at timestamp with time zone default clock_timestamp() not null,
+  leased_until timestamp with time zone,
+  beat_until timestamp with time zone,
+  constraint job_batches_pkey PRIMARY KEY (operation_id, generation, no),
+  constraint job_batch_state_is_known CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'done'::text]))),
+  constraint leased_job_batch_has_holder_and_end CHECK (((state = 'leased'::text) = ((holder IS NOT NULL) AND (leased_until IS NOT NULL))))
+) partition by RANGE (operation_id);
+CREATE INDEX job_batches_by_end ON ONLY holdfast.job_batches USING btree (LEAST(leased_until, beat_until)) WHERE (state = 'leased'::text);
+CREATE INDEX job_batches_by_holder ON ONLY holdfast.job_batches USING btree (holder) WHERE (state = 'leased'::text);
+CREATE INDEX job_batches_leased ON ONLY holdfast.job_batches USING btree (operation_id, generation) WHERE (state = 'leased'::text);
+CREATE INDEX job_batches_ready ON ONLY holdfast.job_batches USING btree (operation_id, generation, no) WHERE (state = 'ready'::text);
+
+create table holdfast.job_debts (
+  operation_id uuid not null,
+  no bigint generated always as identity not null,
+  served double precision not null,
+  constraint job_debts_pkey PRIMARY KEY (operation_id, no)
+);
+
+create table holdfast.job_leases (
+  operation_id uuid not null,
+  generation integer not null,
+  batch integer not null,
+  lease integer not null,
+  delivery smallint not null,
+  handle bytea not null,
+  holder text not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint job_leases_pkey PRIMARY KEY (operation_id, generation, batch, lease)
+) partition by RANGE (operation_id);
+
+create table holdfast.job_results (
+  operation_id uuid not null,
+  item_no integer not null,
+  generation integer not null,
+  body jsonb,
+  reference text,
+  counts jsonb,
+  error text,
+  worker text not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint job_results_pkey PRIMARY KEY (operation_id, item_no, generation)
+) partition by RANGE (operation_id);
+
+create table holdfast.job_turns (
+  operation_id uuid not null,
+  tenant text not null,
+  pipeline text not null,
+  served double precision not null,
+  started double precision not null,
+  served_at timestamp with time zone default '-infinity'::timestamp with time zone not null,
+  constraint job_turns_pkey PRIMARY KEY (operation_id)
+);
+CREATE INDEX job_turns_by_start ON holdfast.job_turns USING btree (pipeline, started);
+
+create table holdfast.job_workers (
+  key text not null,
+  worker text not null,
+  tenants text[],
+  pipelines text[] not null,
+  first_seen_at timestamp with time zone default clock_timestamp() not null,
+  seen_at timestamp with time zone default clock_timestamp() not null,
+  constraint job_workers_pkey PRIMARY KEY (key, worker)
+);
+
+create table holdfast.jobs (
+  operation_id uuid not null,
+  tenant text not null,
+  pipeline text not null,
+  open_generation integer,
+  weight double precision not null,
+  batch_size integer not null,
+  lease_seconds integer not null,
+  heartbeat_seconds integer not null,
+  deliveries smallint not null,
+  max_failed_share double precision not null,
+  run_again text default 'unfinished'::text not null,
+  collector text,
+  collected_after text,
+  collected_at timestamp with time zone,
+  constraint jobs_pkey PRIMARY KEY (operation_id),
+  constraint job_failed_share_is_a_share CHECK (((max_failed_share >= (0)::double precision) AND (max_failed_share <= (1)::double precision))),
+  constraint job_is_delivered_at_least_once CHECK (((deliveries >= 1) AND (deliveries <= 100))),
+  constraint job_lease_is_bounded CHECK ((((lease_seconds >= 1) AND (lease_seconds <= 86400)) AND ((heartbeat_seconds >= 1) AND (heartbeat_seconds <= 86400)))),
+  constraint job_run_again_is_known CHECK ((run_again = ANY (ARRAY['unfinished'::text, 'failed'::text, 'remaining'::text]))),
+  constraint job_weighs_at_least_one CHECK ((weight >= (1)::double precision))
+);
+
+create table holdfast.late_results (
+  operation_id uuid not null,
+  item_no integer not null,
+  generation integer not null,
+  lease integer not null,
+  why text not null,
+  body jsonb,
+  reference text,
+  counts jsonb,
+  error text,
+  worker text not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint late_results_pkey PRIMARY KEY (operation_id, item_no, generation, lease)
+) partition by RANGE (operation_id);
+
 create table holdfast.logs (
   at timestamp with time zone default clock_timestamp() not null,
   seq bigint generated always as identity not null,
@@ -525,6 +638,10 @@ create table holdfast.workers (
 );
 
 create table holdfast.items_default partition of holdfast.items default;
+create table holdfast.job_batches_default partition of holdfast.job_batches default;
+create table holdfast.job_leases_default partition of holdfast.job_leases default;
+create table holdfast.job_results_default partition of holdfast.job_results default;
+create table holdfast.late_results_default partition of holdfast.late_results default;
 create table holdfast.logs_default partition of holdfast.logs default;
 create table holdfast.outcomes_default partition of holdfast.outcomes default;
 create table holdfast.payloads_default partition of holdfast.payloads default;
@@ -617,6 +734,176 @@ begin
 exception when invalid_text_representation then
   return null;
 end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.claim_job_batches(asked text, secrets bytea)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  claim record;
+  job holdfast.jobs;
+  turn record;
+  got record;
+  has_turn boolean;
+  jobs uuid[];
+  leases jsonb := '[]';
+  jobs_waiting integer;
+  room integer;
+  taken integer := 0;
+  looks integer := 0;
+  now_at timestamptz;
+begin
+  select * into claim
+    from jsonb_to_record(asked::jsonb) as a(
+      pipelines text[], tenants text[], batches integer, key text, holder text, cap integer,
+      heartbeat boolean);
+
+  select coalesce(array_agg(c.operation_id), '{}') into jobs
+    from holdfast.claimable_jobs() c
+   where c.pipeline = any(claim.pipelines)
+     and (claim.tenants is null or c.tenant = any(claim.tenants));
+  jobs_waiting := cardinality(jobs);
+  if jobs_waiting = 0 then
+    return jsonb_build_object('waiting', 0, 'batches', leases);
+  end if;
+
+  perform pg_advisory_xact_lock(4207, hashtext(claim.holder));
+  select claim.cap - count(*) into room
+    from holdfast.job_batches b
+   where b.state = 'leased' and b.holder = claim.holder;
+
+  while taken < least(claim.batches, room) and cardinality(jobs) > 0 loop
+    -- A turn that another claim had and gave back since this looked is not the least any more: `seen`
+    -- stays as it was seen, and no longer fits.
+    select t.operation_id, time.started as pipeline_time into turn
+      from holdfast.job_turns seen
+      join holdfast.job_turns t
+        on t.operation_id = seen.operation_id and t.served = seen.served
+      join (select x.pipeline, max(x.started) as started from holdfast.job_turns x
+             where x.pipeline = any(claim.pipelines) group by x.pipeline) time
+        on time.pipeline = seen.pipeline
+     where seen.operation_id = any(jobs)
+     order by seen.served - time.started, seen.served_at, seen.operation_id
+     limit 1
+       for update of t skip locked;
+    has_turn := found;
+    if not has_turn then
+      -- Others have every turn in hand, or had. After another look, what is taken meanwhile is owed.
+      if looks < 2 then
+        looks := looks + 1;
+        continue;
+      end if;
+      select t.operation_id, 0::float8 as pipeline_time into turn
+        from holdfast.job_turns t
+        join (select x.pipeline, max(x.started) as started from holdfast.job_turns x
+               where x.pipeline = any(claim.pipelines) group by x.pipeline) time
+          on time.pipeline = t.pipeline
+       cross join lateral (
+         select coalesce(sum(d.served), 0) as served from holdfast.job_debts d
+          where d.operation_id = t.operation_id) owed
+       where t.operation_id = any(jobs)
+       order by t.served + owed.served - time.started, random()
+       limit 1;
+      exit when not found;
+    end if;
+    looks := 0;
+
+    select j.* into job from holdfast.jobs j where j.operation_id = turn.operation_id;
+    now_at := clock_timestamp();
+    update holdfast.job_batches b
+       set state = 'leased', lease = b.lease + 1, delivery = b.delivery + 1, holder = claim.holder,
+           leased_until = now_at + job.lease_seconds * interval '1 second',
+           beat_until = case when claim.heartbeat
+                             then now_at + job.heartbeat_seconds * interval '1 second' end
+     where b.operation_id = job.operation_id and b.generation = job.open_generation
+       and b.no = (
+         select r.no from holdfast.job_batches r
+          where r.operation_id = job.operation_id and r.generation = job.open_generation
+            and r.state = 'ready'
+          order by r.no limit 1 for update skip locked)
+    returning b.no, b.first_item, b.last_item, b.lease, b.delivery, b.leased_until, b.beat_until
+         into got;
+    if not found then
+      -- Others took the last of it.
+      jobs := array_remove(jobs, turn.operation_id);
+      continue;
+    end if;
+
+    -- Settled meanwhile, by somebody whose lease had ended: there is nothing left to hand out.
+    perform from holdfast.items i
+      where i.operation_id = job.operation_id and i.no between got.first_item and got.last_item
+        and not exists (
+          select from holdfast.outcomes o
+           where o.operation_id = i.operation_id and o.item_no = i.no
+             and (o.generation = job.open_generation
+                  or o.outcome not in ('failed', 'lost', 'cancelled')))
+      limit 1;
+    if not found then
+      update holdfast.job_batches b
+         set state = 'done', holder = null, leased_until = null, beat_until = null
+       where b.operation_id = job.operation_id and b.generation = job.open_generation
+         and b.no = got.no;
+      continue;
+    end if;
+
+    insert into holdfast.job_leases
+      (operation_id, generation, batch, lease, delivery, handle, holder)
+    values
+      (job.operation_id, job.open_generation, got.no, got.lease, got.delivery,
+       sha256(uuid_send(job.operation_id) || int4send(job.open_generation) || int4send(got.no)
+              || int4send(got.lease) || substring(secrets from taken * 16 + 1 for 16)
+              || convert_to(claim.key, 'UTF8')),
+       claim.holder);
+    if has_turn then
+      with paid as (
+        delete from holdfast.job_debts d where d.operation_id = job.operation_id
+        returning d.served
+      )
+      update holdfast.job_turns t
+         set started = greatest(t.served, turn.pipeline_time - 1),
+             served = greatest(t.served, turn.pipeline_time - 1) + 1 / job.weight
+                      + (select coalesce(sum(paid.served), 0) from paid),
+             served_at = now_at
+       where t.operation_id = job.operation_id;
+    else
+      insert into holdfast.job_debts (operation_id, served)
+      values (job.operation_id, 1 / job.weight);
+    end if;
+
+    leases := leases || jsonb_build_object(
+      'operationId', job.operation_id, 'tenant', job.tenant, 'pipeline', job.pipeline,
+      'generation', job.open_generation, 'batch', got.no, 'lease', got.lease,
+      'delivery', got.delivery, 'secret', taken, 'leasedUntil', got.leased_until,
+      'beatUntil', got.beat_until, 'heartbeatSeconds', job.heartbeat_seconds);
+    taken := taken + 1;
+  end loop;
+  return jsonb_build_object('waiting', jobs_waiting, 'batches', leases);
+end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.claimable_jobs()
+ RETURNS TABLE(operation_id uuid, tenant text, pipeline text, generation integer)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select j.operation_id, j.tenant, j.pipeline, j.open_generation
+    from holdfast.job_turns t
+    join holdfast.jobs j on j.operation_id = t.operation_id
+    join holdfast.operations op on op.id = t.operation_id
+   where op.state = 'running' and op.generation = j.open_generation
+     and op.cancel_requested_at is null and op.paused_at is null
+     and not exists (
+       select from holdfast.brakes b
+        where (b.applies_to = 'all')
+           or (b.applies_to = 'kind' and b.name = op.kind)
+           or (b.applies_to = 'tenant' and b.name = op.tenant)
+           or (b.applies_to = 'scope' and b.name = op.tenant || '/' || op.scope))
+     and exists (
+       select from holdfast.job_batches b
+        where b.operation_id = j.operation_id and b.generation = j.open_generation
+          and b.state = 'ready'
+       offset 0)
+$function$;
 
 CREATE OR REPLACE FUNCTION holdfast.index_trigrams()
  RETURNS boolean

@@ -1,0 +1,367 @@
+import { randomUUID } from "node:crypto";
+import type { PostAnswer, PostedResult } from "../contracts/job.ts";
+import type { Outcome } from "../contracts/operation.ts";
+import { isOpen } from "./items.ts";
+import { readHandle } from "./job-handles.ts";
+import { insertLateResults, insertResults, type NewResult } from "./job-results.ts";
+import {
+  closeSettledBatches,
+  JOB_STAGE,
+  LEASES_STAGE,
+  SUMS_STAGE,
+  wakeSettledJobs,
+} from "./jobs.ts";
+import { shareOperation } from "./locks.ts";
+import { settleItems } from "./outcomes.ts";
+import type { Db, Tx } from "./pool.ts";
+import { addDeltas, type Delta } from "./progress.ts";
+
+/**
+ * Posts of results: one short transaction of a fixed number of statements, which writes only rows of
+ * its own. The ledger is settled first; results, counts and the user's rows are written for what this
+ * post settled, so that a repeat, a second attempt and a late one change nothing.
+ */
+
+export interface Post {
+  operationId: string;
+  /** Id of the caller's key, which its handles are bound to. */
+  key: string;
+  /** The caller's idempotency key. */
+  repeatKey?: string | undefined;
+  results: readonly PostedResult[];
+}
+
+/** A result that counts, as it is given to whoever writes rows of their own with it. */
+export interface SettledResult {
+  item: number;
+  generation: number;
+  result?: PostedResult["result"];
+  reference?: string | undefined;
+  error?: string | undefined;
+  counts?: Record<string, number> | undefined;
+}
+
+export type OnResults = (tx: Tx, results: readonly SettledResult[]) => Promise<void>;
+
+/**
+ * Writes what counts of a post and answers each of its results. `answer` is undefined when there is no
+ * such job. `settled`: items that this call settled, by outcome; none when it was a repeat.
+ */
+export async function postResults(
+  db: Db,
+  post: Post,
+  onResults?: OnResults,
+): Promise<{ answer: PostAnswer | undefined; settled: SettledResult[]; closed: number }> {
+  const source = `post/${post.key}/${post.repeatKey ?? randomUUID()}`;
+  try {
+    const written = await db.transaction((tx) => writePost(tx, post, source, onResults));
+    const { answer, settled, batches, generation } = written;
+    const closed =
+      batches.length === 0
+        ? 0
+        : await closeSettledBatches(db, post.operationId, generation, batches);
+    if (closed > 0) await wakeSettledJobs(db, post.operationId);
+    return { answer, settled, closed };
+  } catch (error) {
+    if (!(error instanceof Repeated)) throw error;
+    // The first post with this key committed while this one was at work.
+    return { answer: await findAnswer(db, post.operationId, source), settled: [], closed: 0 };
+  }
+}
+
+class Repeated extends Error {
+  override readonly name = "Repeated";
+}
+
+interface Written {
+  answer: PostAnswer | undefined;
+  settled: SettledResult[];
+  /** Of which something was settled. */
+  batches: number[];
+  generation: number;
+}
+
+async function writePost(
+  tx: Tx,
+  post: Post,
+  source: string,
+  onResults: OnResults | undefined,
+): Promise<Written> {
+  const { operationId } = post;
+  await shareOperation(tx, operationId);
+  const job = await lookAt(tx, operationId, source);
+  if (!job) return { answer: undefined, settled: [], batches: [], generation: 0 };
+  if (job.answer) return { answer: job.answer, settled: [], batches: [], generation: 0 };
+
+  const leases = await findLeases(tx, post);
+  const posted = await expand(tx, post.results, leases, operationId);
+  const current = posted.filter(({ lease }) => job.running && lease.generation === job.generation);
+  const fresh = firstOfEach(current);
+  const settledNos =
+    fresh.length === 0
+      ? new Set<number>()
+      : await settleItems(
+          tx,
+          { id: operationId, generation: job.generation },
+          fresh.map(({ item, result, lease }) => ({
+            itemNo: item,
+            outcome: result.error === undefined ? "succeeded" : "failed",
+            reason: result.error,
+            attempt: lease.delivery,
+          })),
+          nameOf(
+            fresh.map(({ lease }) => lease.holder),
+            post.key,
+          ),
+        );
+  const settled = fresh.filter(({ item }) => settledNos.has(item));
+  const wins = new Set(settled);
+  const others = posted.filter((one) => !wins.has(one));
+  const before = await outcomesOf(tx, operationId, others);
+  const late = others.filter((one) => !isRepeat(one, settledNos, job.generation, before));
+
+  await insertResults(tx, operationId, settled.map(rowOf));
+  const effects = settled.map(effectOf);
+  if (onResults && effects.length > 0) await onResults(tx, effects);
+  await insertLateResults(
+    tx,
+    operationId,
+    late.map(rowOf),
+    late.map((one) => whyLate(one, job, before)),
+  );
+
+  const answer = answerOf(post.results, posted, { wins, late: new Set(late) });
+  const deltas = deltasOf(settled, answer);
+  const kept = post.repeatKey === undefined ? undefined : answer;
+  if (!(await addDeltas(tx, operationId, source, deltas, kept))) throw new Repeated();
+  return {
+    answer,
+    settled: effects,
+    batches: [...new Set(settled.map(({ lease }) => lease.batch))],
+    generation: job.generation,
+  };
+}
+
+interface LookedAt {
+  running: boolean;
+  generation: number;
+  answer: PostAnswer | null;
+}
+
+async function lookAt(tx: Tx, operationId: string, source: string): Promise<LookedAt | undefined> {
+  const { rows } = await tx.query<LookedAt>(
+    `select op.state = 'running' as running, op.generation, d.answer
+       from holdfast.operations op
+       join holdfast.jobs j on j.operation_id = op.id
+       left join holdfast.progress_deltas d
+         on d.operation_id = $1 and d.source = $2 and d.place = 0
+      where op.id = $1`,
+    [operationId, source],
+  );
+  return rows[0];
+}
+
+async function findAnswer(
+  db: Db,
+  operationId: string,
+  source: string,
+): Promise<PostAnswer | undefined> {
+  const { rows } = await db.query<{ answer: PostAnswer }>(
+    `select answer from holdfast.progress_deltas
+      where operation_id = $1 and source = $2 and place = 0`,
+    [operationId, source],
+  );
+  return rows[0]?.answer;
+}
+
+interface Lease {
+  generation: number;
+  batch: number;
+  lease: number;
+  delivery: number;
+  holder: string;
+  first_item: number;
+  last_item: number;
+}
+
+/** Leases of this job that the handles prove, by handle. They need not be held any more. */
+async function findLeases(tx: Tx, post: Post): Promise<Map<string, Lease>> {
+  const handles = [...new Set(post.results.map((result) => result.handle))];
+  const known = handles.flatMap((handle) => {
+    const ref = readHandle(handle, post.key);
+    return ref && ref.operationId === post.operationId ? [{ handle, ...ref }] : [];
+  });
+  if (known.length === 0) return new Map();
+  const { rows } = await tx.query<Lease & { place: number }>(
+    `select a.place::int as place, l.generation, l.batch, l.lease, l.delivery, l.holder,
+            b.first_item, b.last_item
+       from unnest($2::int[], $3::int[], $4::int[], $5::bytea[])
+              with ordinality as a(generation, batch, lease, handle, place)
+       join holdfast.job_leases l
+         on l.operation_id = $1 and l.generation = a.generation and l.batch = a.batch
+        and l.lease = a.lease and l.handle = a.handle
+       join holdfast.job_batches b
+         on b.operation_id = $1 and b.generation = l.generation and b.no = l.batch`,
+    [
+      post.operationId,
+      known.map((ref) => ref.generation),
+      known.map((ref) => ref.batch),
+      known.map((ref) => ref.lease),
+      known.map((ref) => ref.digest),
+    ],
+  );
+  return new Map(rows.map(({ place, ...lease }) => [known[place - 1]!.handle, lease]));
+}
+
+/** A result of one item, with the lease it came under. `no`: which of the post's results it is. */
+interface Posted {
+  no: number;
+  item: number;
+  result: PostedResult;
+  lease: Lease;
+}
+
+// An error that names no item is about each open item of its batch that the post does not name.
+async function expand(
+  tx: Tx,
+  results: readonly PostedResult[],
+  leases: Map<string, Lease>,
+  operationId: string,
+): Promise<Posted[]> {
+  const posted: Posted[] = [];
+  const unnamed: Omit<Posted, "item">[] = [];
+  for (const [no, result] of results.entries()) {
+    const lease = leases.get(result.handle);
+    if (!lease) continue;
+    const { item } = result;
+    if (item === undefined) unnamed.push({ no, result, lease });
+    else if (item >= lease.first_item && item <= lease.last_item) {
+      posted.push({ no, item, result, lease });
+    }
+  }
+  if (unnamed.length === 0) return posted;
+  const { rows } = await tx.query<{ place: number; item: number }>(
+    `select u.place::int as place, i.no as item
+       from unnest($2::int[], $3::int[], $4::int[])
+              with ordinality as u(generation, first_item, last_item, place)
+       join holdfast.items i
+         on i.operation_id = $1 and i.no between u.first_item and u.last_item
+      where i.no <> all($5::int[]) and ${isOpen("i", "u.generation", "$1")}
+      order by u.place, i.no`,
+    [
+      operationId,
+      unnamed.map(({ lease }) => lease.generation),
+      unnamed.map(({ lease }) => lease.first_item),
+      unnamed.map(({ lease }) => lease.last_item),
+      posted.map(({ item }) => item),
+    ],
+  );
+  for (const { place, item } of rows) posted.push({ ...unnamed[place - 1]!, item });
+  return posted;
+}
+
+function firstOfEach(posted: readonly Posted[]): Posted[] {
+  const first = new Map<number, Posted>();
+  for (const one of posted) if (!first.has(one.item)) first.set(one.item, one);
+  return [...first.values()];
+}
+
+/** Outcomes of items in every generation they were settled in. */
+async function outcomesOf(
+  tx: Tx,
+  operationId: string,
+  posted: readonly Posted[],
+): Promise<Map<string, Outcome>> {
+  if (posted.length === 0) return new Map();
+  const { rows } = await tx.query<{ item_no: number; generation: number; outcome: Outcome }>(
+    `select item_no, generation, outcome from holdfast.outcomes
+      where operation_id = $1 and item_no = any($2)`,
+    [operationId, [...new Set(posted.map(({ item }) => item))]],
+  );
+  return new Map(rows.map((row) => [`${row.item_no}/${row.generation}`, row.outcome]));
+}
+
+// It has its result in the generation it was claimed in: told before, by whomever.
+function isRepeat(
+  { item, lease }: Posted,
+  settledNow: ReadonlySet<number>,
+  generation: number,
+  before: Map<string, Outcome>,
+): boolean {
+  if (lease.generation === generation && settledNow.has(item)) return true;
+  const outcome = before.get(`${item}/${lease.generation}`);
+  return outcome === "succeeded" || outcome === "failed";
+}
+
+function whyLate({ item, lease }: Posted, job: LookedAt, before: Map<string, Outcome>): string {
+  if (lease.generation !== job.generation) return "older generation";
+  return before.get(`${item}/${lease.generation}`) ?? "ended";
+}
+
+function rowOf({ item, result, lease }: Posted): NewResult {
+  return {
+    itemNo: item,
+    generation: lease.generation,
+    lease: lease.lease,
+    body: result.result === undefined ? null : JSON.stringify(result.result),
+    reference: result.reference ?? null,
+    counts: result.counts ?? null,
+    error: result.error ?? null,
+    worker: lease.holder,
+  };
+}
+
+function effectOf({ item, result, lease }: Posted): SettledResult {
+  const { handle: _handle, ...effect } = result;
+  return { ...effect, item, generation: lease.generation };
+}
+
+function answerOf(
+  results: readonly PostedResult[],
+  posted: readonly Posted[],
+  { wins, late }: { wins: ReadonlySet<Posted>; late: ReadonlySet<Posted> },
+): PostAnswer {
+  const byNo = new Map<number, Posted[]>();
+  for (const one of posted) byNo.set(one.no, [...(byNo.get(one.no) ?? []), one]);
+  const answer: PostAnswer = { results: [], accepted: 0, duplicate: 0, late: 0, unknown: 0 };
+  for (const [no, { item }] of results.entries()) {
+    const about = byNo.get(no) ?? [];
+    const status = about.some((one) => wins.has(one))
+      ? "accepted"
+      : about.some((one) => late.has(one))
+        ? "late"
+        : about.length > 0
+          ? "duplicate"
+          : "unknown";
+    answer[status]++;
+    const items = item === undefined ? { items: about.length } : {};
+    answer.results.push({ item: item ?? null, status, ...items });
+  }
+  return answer;
+}
+
+function deltasOf(settled: readonly Posted[], answer: PostAnswer): Delta[] {
+  const failed = settled.filter(({ result }) => result.error !== undefined).length;
+  const sums = new Map<string, number>();
+  for (const { result } of settled) {
+    for (const [name, n] of Object.entries(result.counts ?? {})) {
+      sums.set(name, (sums.get(name) ?? 0) + n);
+    }
+  }
+  const deltas: Delta[] = [
+    { stage: JOB_STAGE, outcome: "succeeded", n: settled.length - failed },
+    { stage: JOB_STAGE, outcome: "failed", n: failed },
+    { stage: LEASES_STAGE, outcome: "duplicates", n: answer.duplicate },
+    { stage: LEASES_STAGE, outcome: "late", n: answer.late },
+    ...[...sums].map(([outcome, n]) => ({ stage: SUMS_STAGE, outcome, n })),
+  ].filter(({ n }) => n > 0);
+  // Whoever repeats the post finds the row of its key, whatever the post came to.
+  return deltas.length > 0
+    ? deltas
+    : [{ stage: LEASES_STAGE, outcome: "unknown", n: answer.unknown }];
+}
+
+function nameOf(holders: readonly string[], key: string): string {
+  const names = new Set(holders);
+  return names.size === 1 ? holders[0]! : key;
+}

@@ -1,0 +1,91 @@
+import type { Queryable } from "./pool.ts";
+
+/** Pull workers: a key and the name a worker gives itself. Online is computed when it is read. */
+
+export const PULL_WORKER_ONLINE_SECONDS = 60;
+
+export interface PullWorkerSeen {
+  key: string;
+  worker: string;
+  /** Those the key is for; absent: all. */
+  tenants?: readonly string[] | undefined;
+  pipelines: readonly string[];
+}
+
+/**
+ * They were seen now. Written outside requests and at most every 30 s a worker, which the caller sees
+ * to; names of pipelines in any order are the same.
+ */
+export async function markPullWorkersSeen(
+  db: Queryable,
+  seen: readonly PullWorkerSeen[],
+): Promise<void> {
+  const sorted = seen.toSorted((a, b) => compare(a.key, b.key) || compare(a.worker, b.worker));
+  await db.query(
+    `insert into holdfast.job_workers (key, worker, tenants, pipelines)
+     select s.key, s.worker,
+            case when jsonb_typeof(s.tenants) = 'array'
+                 then array(select jsonb_array_elements_text(s.tenants)) end,
+            array(select distinct jsonb_array_elements_text(s.pipelines) order by 1)
+       from unnest($1::text[], $2::text[], $3::jsonb[], $4::jsonb[])
+              as s(key, worker, tenants, pipelines)
+     on conflict (key, worker) do update
+        set seen_at = clock_timestamp(), tenants = excluded.tenants,
+            pipelines = case when cardinality(excluded.pipelines) > 0
+                             then excluded.pipelines else job_workers.pipelines end`,
+    [
+      sorted.map((worker) => worker.key),
+      sorted.map((worker) => worker.worker),
+      sorted.map((worker) => JSON.stringify(worker.tenants ?? null)),
+      sorted.map((worker) => JSON.stringify(worker.pipelines)),
+    ],
+  );
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+export interface PullWorkerRow {
+  key: string;
+  worker: string;
+  tenants: string[] | null;
+  pipelines: string[];
+  first_seen_at: Date;
+  seen_at: Date;
+  online: boolean;
+  /** Batches it holds. */
+  held: number;
+}
+
+/** Workers that pull from a pipeline, or from any, last seen first; at most 1,000. */
+export async function listPullWorkers(
+  db: Queryable,
+  filter: { pipeline?: string | undefined; tenants?: readonly string[] | undefined } = {},
+): Promise<PullWorkerRow[]> {
+  const { rows } = await db.query<PullWorkerRow>(
+    `select w.key, w.worker, w.tenants, w.pipelines, w.first_seen_at, w.seen_at,
+            w.seen_at > clock_timestamp() - $3 * interval '1 second' as online,
+            (select count(*)::int from holdfast.job_batches b
+              where b.state = 'leased' and b.holder = w.key || '/' || w.worker) as held
+       from holdfast.job_workers w
+      where ($1::text is null or $1 = any(w.pipelines))
+        and ($2::text[] is null or w.tenants is null or w.tenants && $2)
+      order by w.seen_at desc limit 1000`,
+    [filter.pipeline ?? null, filter.tenants ?? null, PULL_WORKER_ONLINE_SECONDS],
+  );
+  return rows;
+}
+
+/** Workers online for a pipeline that may take work of a tenant. */
+export async function countPullWorkersOnline(
+  db: Queryable,
+  pipeline: string,
+  tenant: string,
+): Promise<number> {
+  const { rows } = await db.query<{ online: number }>(
+    `select count(*)::int as online from holdfast.job_workers
+      where seen_at > clock_timestamp() - $3 * interval '1 second'
+        and $1 = any(pipelines) and (tenants is null or $2 = any(tenants))`,
+    [pipeline, tenant, PULL_WORKER_ONLINE_SECONDS],
+  );
+  return rows[0]!.online;
+}

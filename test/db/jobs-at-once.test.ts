@@ -1,0 +1,283 @@
+import { expect, test } from "vitest";
+import { finishOperation } from "../../db/finish.ts";
+import { claimBatches } from "../../db/job-claim.ts";
+import { expireLeases } from "../../db/job-leases.ts";
+import { postResults } from "../../db/job-post.ts";
+import { countBatches } from "../../db/jobs.ts";
+import { findOperation } from "../../db/operations.ts";
+import { countOutcomes } from "../../db/outcomes.ts";
+import { openDb, type Db } from "../../db/pool.ts";
+import { until } from "../../dev/until.ts";
+import { fairnessOf } from "../../domain/job.ts";
+import { fresh } from "../support/fresh.ts";
+import { aJob, claimed, countsOf, passLease, post, results } from "../support/jobs.ts";
+
+/** All connections are there, so that what begins at once is at work at once. */
+async function warm(db: Db): Promise<void> {
+  await Promise.all(Array.from({ length: db.size }, () => db.query("select pg_sleep(0.05)")));
+}
+
+async function waitingForLocks(db: Db): Promise<number> {
+  const { rows } = await db.query<{ waiting: number }>(
+    `select count(*)::int as waiting from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'
+        and wait_event <> 'extend' and cardinality(pg_blocking_pids(pid)) > 0`,
+  );
+  return rows[0]!.waiting;
+}
+
+/** How long a chain of sessions waits for one another's rows while `work` is at it. */
+async function longestChain(db: Db, url: string, work: () => Promise<unknown>): Promise<number> {
+  const watching = openDb({ url, size: 1, name: "watching" });
+  let longest = 0;
+  let looks = 0;
+  let working = true;
+  const watcher = (async () => {
+    while (working) {
+      longest = Math.max(longest, await waitingForLocks(watching));
+      looks++;
+    }
+  })();
+  try {
+    await work();
+  } finally {
+    working = false;
+    await watcher;
+    await watching.close();
+  }
+  expect(looks).toBeGreaterThan(5);
+  return longest;
+}
+
+test("ten who post fifty results at once to one job wait for nobody, and every result counts once", async () => {
+  const { db, url } = await fresh();
+  const posts = 60;
+  const id = await aJob(db, { items: 50 * posts, batchSize: 25 });
+  const held = await claimed(db, "w", { limit: 100 });
+  held.push(...(await claimed(db, "w", { limit: 100 })));
+  const all = held.flatMap((lease) => results(lease));
+  expect(all).toHaveLength(50 * posts);
+  // Posts and batches do not meet: most posts share a batch with their neighbours.
+  const bodies = Array.from({ length: posts }, (_, n) => all.slice(n * 50 - 7, n * 50 + 43));
+  bodies[0] = all.slice(0, 43);
+  bodies.push(all.slice(posts * 50 - 7));
+  const chain = await longestChain(db, url, () =>
+    Promise.all(
+      Array.from({ length: 10 }, async (_, poster) => {
+        for (let n = poster; n < bodies.length; n += 10) {
+          const answer = await post(db, id, bodies[n]!);
+          expect(answer.accepted).toBe(bodies[n]!.length);
+        }
+      }),
+    ),
+  );
+  expect(chain).toBe(0);
+  expect(await countsOf(db, id)).toEqual({ "job/succeeded": 3_000, "sums/seen": 6_000 });
+  expect(await countBatches(db, id)).toMatchObject({ ready: 0, leased: 0 });
+  expect((await findOperation(db, id))!.wake_at).toBeInstanceOf(Date);
+});
+
+test("two who post one batch at once in any order, while it expires, agree on one winner an item and never deadlock", async () => {
+  const { db } = await fresh();
+  const size = 400;
+  await warm(db);
+  for (let round = 0; round < 12; round++) {
+    const id = await aJob(db, { items: size, batchSize: size });
+    const [first] = await claimed(db, "a");
+    await passLease(db, first);
+    await db.transaction((tx) => expireLeases(tx));
+    const [second] = await claimed(db, "b");
+    await passLease(db, second);
+    const shuffled = (lease: typeof first, seed: number) =>
+      results(lease!).toSorted((a, b) => ((a.item! * seed) % 401) - ((b.item! * seed) % 401));
+    const [one, other, expired] = await Promise.all([
+      post(db, id, shuffled(first, 7 + round)),
+      post(db, id, shuffled(second, 31 + round)),
+      db.transaction((tx) => expireLeases(tx)),
+    ]);
+    const lost = expired.reduce((sum, batch) => sum + batch.lost, 0);
+    expect(one.accepted + other.accepted + lost).toBe(size);
+    expect(one.duplicate + other.duplicate + one.late + other.late).toBe(size + lost);
+    const outcomes = await countOutcomes(db, id);
+    expect((outcomes.succeeded ?? 0) + (outcomes.lost ?? 0)).toBe(size);
+    const counts = await countsOf(db, id);
+    expect(counts["job/succeeded"] ?? 0).toBe(outcomes.succeeded ?? 0);
+    expect(counts["job/lost"] ?? 0).toBe(outcomes.lost ?? 0);
+    expect(await countBatches(db, id)).toEqual({ ready: 0, leased: 0, done: 1 });
+  }
+}, 60_000);
+
+test("a post repeated while the first is at work is told what the first is told", async () => {
+  const { db } = await fresh();
+  const id = await aJob(db, { items: 10 });
+  const [lease] = await claimed(db, "a");
+  const body = { operationId: id, key: "key", repeatKey: "once", results: results(lease!) };
+  let second: ReturnType<typeof postResults> | undefined;
+  const first = await postResults(db, body, async () => {
+    second = postResults(db, body);
+    await until(
+      async () => (await waitingForLocks(db)) > 0,
+      10_000,
+      () => "nobody waits",
+    );
+  });
+  expect(first.answer).toMatchObject({ accepted: 10 });
+  expect(await second).toEqual({ answer: first.answer, settled: [], closed: 0 });
+  expect(await countsOf(db, id)).toEqual({ "job/succeeded": 10, "sums/seen": 20 });
+});
+
+test("claims at once get different batches, and different jobs as long as there are some", async () => {
+  const { db } = await fresh();
+  const jobs = 8;
+  await warm(db);
+  for (let n = 0; n < jobs; n++) await aJob(db, { items: 200, batchSize: 10 });
+  const seen = new Set<string>();
+  let served = 0;
+  for (let round = 0; round < 20; round++) {
+    const claims = await Promise.all(Array.from({ length: jobs }, (_, n) => claimed(db, `w${n}`)));
+    for (const [lease] of claims) seen.add(`${lease!.operationId}/${lease!.batch}`);
+    served += new Set(claims.map(([lease]) => lease!.operationId)).size;
+  }
+  expect(seen.size).toBe(jobs * 20);
+  expect(await claimed(db, "w")).toEqual([]);
+  // Of eight claims at once hardly ever two are of one job.
+  expect(served / (jobs * 20)).toBeGreaterThan(0.95);
+});
+
+test("one claimer who has a job's turn in hand holds up nobody: others claim of it, and what they take is charged", async () => {
+  const { db } = await fresh();
+  const id = await aJob(db, { items: 100 });
+  await db.transaction(async (tx) => {
+    await tx.query("select from holdfast.job_turns for update");
+    for (let n = 0; n < 3; n++) expect(await claimed(db, `w${n}`)).toHaveLength(1);
+  });
+  const served = async () =>
+    (
+      await db.query<{ served: number; owed: number }>(
+        `select served, (select count(*)::int from holdfast.job_debts) as owed
+           from holdfast.job_turns where operation_id = $1`,
+        [id],
+      )
+    ).rows[0];
+  expect(await served()).toEqual({ served: 0, owed: 3 });
+  expect(await claimed(db, "w")).toHaveLength(1);
+  expect(await served()).toEqual({ served: 4, owed: 0 });
+});
+
+test("four pollers serve small and large jobs alike: equal shares while there is work, and each its first batch in its turn", async () => {
+  const { db } = await fresh();
+  const sizes = [10, 10, 100, 100, 500, 500];
+  const ids: string[] = [];
+  for (const size of sizes) ids.push(await aJob(db, { items: size, batchSize: 1 }));
+  const order: string[] = [];
+  const left = new Map(ids.map((id, n) => [id, sizes[n]!]));
+  const shares: number[] = [];
+  let window = new Map<string, number>();
+  const poll = async (worker: string) => {
+    for (;;) {
+      const { leases } = await claimBatches(db, {
+        pipelines: ["p"],
+        limit: 1,
+        key: "key",
+        worker,
+        held: 10_000,
+      });
+      const id = leases[0]?.operationId;
+      if (!id || order.length >= 500) return;
+      order.push(id);
+      window.set(id, (window.get(id) ?? 0) + 1);
+      left.set(id, left.get(id)! - 1);
+      if (left.get(id) !== 0) continue;
+      // A job ran dry: the shares of those that had work until now.
+      const backlogged = ids.filter((one) => left.get(one)! > 0 || one === id);
+      const counts = backlogged.map((one) => window.get(one) ?? 0);
+      if (counts.reduce((sum, n) => sum + n, 0) >= 4 * backlogged.length) {
+        shares.push(fairnessOf(counts));
+      }
+      window = new Map();
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, (_, n) => poll(`poller-${n}`)));
+  for (const share of shares) expect(share).toBeGreaterThanOrEqual(0.95);
+  expect(shares.length).toBeGreaterThanOrEqual(2);
+  // Answers of claims at once come in any order: as many more as there are pollers.
+  expect(new Set(order.slice(0, ids.length + 3)).size).toBe(ids.length);
+  for (let from = 0; from + 16 <= 60; from += 1) {
+    expect(new Set(order.slice(from, from + 15)).size).toBe(ids.length);
+  }
+}, 60_000);
+
+test("weights share out what is handed out, a new job is served next, and one that was away gets no more than its share", async () => {
+  const { db } = await fresh();
+  const heavy = await aJob(db, { items: 400, batchSize: 1, weight: 4 });
+  const light = await aJob(db, { items: 400, batchSize: 1, weight: 1 });
+  const sharesOf = async (claims: number) => {
+    const shares = new Map<string, number>();
+    for (let n = 0; n < claims; n++) {
+      const [lease] = await claimed(db, "w");
+      shares.set(lease!.operationId, (shares.get(lease!.operationId) ?? 0) + 1);
+    }
+    return shares;
+  };
+  const first = await sharesOf(50);
+  expect([first.get(heavy), first.get(light)]).toEqual([40, 10]);
+
+  const pause = (at: string) =>
+    db.query(`update holdfast.operations set paused_at = ${at} where id = $1`, [light]);
+  await pause("now()");
+  await sharesOf(60);
+  await pause("null");
+  const back = await sharesOf(50);
+  expect(back.get(light)).toBeGreaterThanOrEqual(10);
+  expect(back.get(light)).toBeLessThanOrEqual(12);
+
+  const late = await aJob(db, { items: 100, batchSize: 1, weight: 1 });
+  expect((await claimed(db, "w"))[0]!.operationId).toBe(late);
+  const three = await sharesOf(30);
+  expect([three.get(heavy), three.get(light), three.get(late)]).toEqual([20, 5, 5]);
+});
+
+test("a cancel and the last result at once end in one state that follows from the ledger", async () => {
+  const { db } = await fresh();
+  const ended = { completed: 0, cancelled: 0 };
+  const until = Date.now() + 12_000;
+  for (let seed = 0; seed < 1_000 && Date.now() < until; seed++) {
+    const id = await aJob(db, { items: 2, batchSize: 2, pipeline: `p${seed}` });
+    const [lease] = await claimed(db, "w", { pipelines: [`p${seed}`] });
+    await post(db, id, results(lease!, [1]));
+    const cancel = () =>
+      db.transaction((tx) =>
+        finishOperation(tx, {
+          id,
+          generation: 1,
+          outcome: "cancelled",
+          reason: "asked to",
+          by: "me",
+        }),
+      );
+    const last = () => post(db, id, results(lease!, [2]));
+    const waits = async <T>(turns: number, work: () => Promise<T>): Promise<T> => {
+      for (let n = 0; n < turns; n++) await db.query("select 1");
+      return work();
+    };
+    const [finished, answer] = await Promise.all([
+      waits(seed % 3, cancel),
+      waits((seed >> 1) % 3, last),
+    ]);
+    const row = (await findOperation(db, id))!;
+    const counts = await countOutcomes(db, id);
+    expect(finished.state).toBe(row.state);
+    expect(row.result).toEqual(counts);
+    if (answer.accepted === 1) {
+      expect([row.state, counts]).toEqual(["completed", { succeeded: 2 }]);
+      ended.completed++;
+    } else {
+      expect(answer.late).toBe(1);
+      expect([row.state, counts]).toEqual(["cancelled", { succeeded: 1, cancelled: 1 }]);
+      ended.cancelled++;
+    }
+    expect(await countsOf(db, id)).toMatchObject({ "job/succeeded": counts.succeeded });
+    expect(await cancel()).toEqual(finished);
+  }
+  expect(Math.min(ended.completed, ended.cancelled)).toBeGreaterThan(5);
+}, 60_000);
