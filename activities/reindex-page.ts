@@ -21,6 +21,7 @@ import { shareOperation } from "../db/locks.ts";
 import { appendLogs } from "../db/logs.ts";
 import { settleItems } from "../db/outcomes.ts";
 import type { Db, Tx } from "../db/pool.ts";
+import { reportProgress } from "../db/progress-report.ts";
 import { addDeltas, uncountSources } from "../db/progress.ts";
 import { findIndex, type SearchIndex } from "../db/search-indexes.ts";
 import { definitionDigest, type SearchRegistry } from "../domain/search.ts";
@@ -213,10 +214,13 @@ async function settle(
   const settlement = { itemNo: item.no, outcome, reason, attempt: 1 };
   const settled = await settleItems(tx, ref, [settlement], identity);
   if (!settled.has(item.no)) throw new Error(`${nameOf(item)}: settled by somebody else`);
-  await addDeltas(tx, ref.id, `item/${item.no}/${ref.generation}`, [
-    { stage: ref.kind, outcome, n: 1 },
-  ]);
-  if (reason !== undefined) await log(tx, context, item, `${outcome}: ${reason}`, outcome);
+  await reportProgress(
+    tx,
+    ref.id,
+    `item/${item.no}/${ref.generation}`,
+    [{ stage: ref.kind, outcome, n: 1 }],
+    reason === undefined ? [] : [lineOf(item, `${outcome}: ${reason}`, outcome)],
+  );
   return { did: "settled" };
 }
 
@@ -238,15 +242,13 @@ async function count(
   await addDeltas(tx, ref.id, `${sourceOf(build)}/${page}`, [{ stage: OBJECTS, outcome, n }]);
 }
 
-function log(
-  tx: Tx,
-  { ref }: PageContext,
-  item: IndexItem,
-  message: string,
-  outcome: Outcome = "succeeded",
-): Promise<void> {
+function log(tx: Tx, { ref }: PageContext, item: IndexItem, message: string): Promise<void> {
+  return appendLogs(tx, [{ ...lineOf(item, message), operationId: ref.id }]);
+}
+
+function lineOf(item: IndexItem, message: string, outcome: Outcome = "succeeded") {
   const level = outcome === "failed" ? "error" : outcome === "blocked" ? "warn" : "info";
-  return appendLogs(tx, [{ operationId: ref.id, level, message: `${nameOf(item)}: ${message}` }]);
+  return { level, message: `${nameOf(item)}: ${message}` } as const;
 }
 
 const nameOf = ({ schema, type }: IndexItem) => `${schema}.${type}`;

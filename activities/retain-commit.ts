@@ -19,7 +19,7 @@ import {
 } from "../db/parts.ts";
 import { deletePayloads } from "../db/payloads.ts";
 import type { Tx } from "../db/pool.ts";
-import { addDeltas } from "../db/progress.ts";
+import { reportProgress } from "../db/progress-report.ts";
 import { deleteStagedParts } from "../db/staged-parts.ts";
 import { settleGroup, type DocumentSettlement } from "../domain/retain.ts";
 import type { PageContext, Prepared } from "./retain-page.ts";
@@ -273,19 +273,15 @@ async function account(
   for (const { outcome } of now) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
   // An item is settled once in a generation, so the first of a page names it for ever.
   const source = `settle/${ref.generation}/${Math.min(...now.map((one) => one.itemNo))}`;
-  await addDeltas(
+  await reportProgress(
     tx,
     ref.id,
     source,
     [...counts].map(([outcome, n]) => ({ stage: COMMIT_STAGE, outcome, n })),
-  );
-  await appendLogs(
-    tx,
     now
       .filter(({ outcome }) => outcome === "failed" || outcome === "blocked")
       .slice(0, MAX_LOGGED)
       .map(({ itemNo, outcome, reason, attempt }) => ({
-        operationId: ref.id,
         level: outcome === "failed" ? "error" : "warn",
         message: `item ${itemNo} ${outcome}: ${reason ?? "no reason given"}`,
         fields: { itemNo, attempt },

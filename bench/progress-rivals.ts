@@ -5,6 +5,8 @@ import pg from "pg";
 export interface ProgressRivals {
   /** An appended count and an appended line. */
   append(writer: number, post: number): Promise<void>;
+  /** The same rows by one statement, as ours are written. */
+  appendAtOnce(writer: number, post: number): Promise<void>;
   /** The one row of the job is updated, and a line appended. */
   updateCounter(writer: number, post: number): Promise<void>;
   close(): Promise<void>;
@@ -25,26 +27,41 @@ export async function progressRivals(
   );
   await pool.query("insert into rival.jobs (id) values ($1)", [operationId]);
 
-  const post = async (statement: string, values: unknown[], line: string) => {
+  const inTransaction = async (work: (client: pg.PoolClient) => Promise<unknown>) => {
     const client = await pool.connect();
     try {
       await client.query("begin");
-      await client.query(statement, values);
-      await client.query(
-        "insert into rival.lines (operation_id, level, message, fields) values ($1, 'info', $2, $3)",
-        [operationId, line, null],
-      );
+      await work(client);
       await client.query("commit");
     } finally {
       client.release();
     }
   };
+  const post = (statement: string, values: unknown[], line: string) =>
+    inTransaction(async (client) => {
+      await client.query(statement, values);
+      await client.query(
+        "insert into rival.lines (operation_id, level, message, fields) values ($1, 'info', $2, $3)",
+        [operationId, line, null],
+      );
+    });
   return {
     append: (writer, no) =>
       post(
         "insert into rival.counts (operation_id, source, n) values ($1, $2, $3)",
         [operationId, `writer-${writer}/${no}`, 1],
         lineOf(writer, no),
+      ),
+    appendAtOnce: (writer, no) =>
+      inTransaction((client) =>
+        client.query(
+          `with counted as (
+             insert into rival.counts (operation_id, source, n) values ($1, $2, $3)
+           )
+           insert into rival.lines (operation_id, level, message, fields)
+           values ($1, 'info', $4, $5)`,
+          [operationId, `writer-${writer}/${no}`, 1, lineOf(writer, no), null],
+        ),
       ),
     updateCounter: (writer, no) =>
       post(

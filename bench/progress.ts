@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { v7 as uuidv7 } from "uuid";
-import { appendLogs } from "../db/logs.ts";
 import { openDb, type Db } from "../db/pool.ts";
-import { addDeltas, foldDeltas, readProgress } from "../db/progress.ts";
+import { reportProgress } from "../db/progress-report.ts";
+import { foldDeltas, readProgress } from "../db/progress.ts";
 import { median, ratio } from "./figures.ts";
 import type { Benchmark, Frame } from "./frame.ts";
 import { inTurn } from "./in-turn.ts";
@@ -43,14 +43,14 @@ interface Scene {
 async function measureProgress(frame: Frame, scene: Scene): Promise<void> {
   const { db, watching, operationId, rivals } = scene;
   const roundMs = frame.quick ? 500 : 3_000;
-  const chains = { ours: 0, folding: 0, append: 0, counter: 0 };
+  const chains = { ours: 0, folding: 0, append: 0, atOnce: 0, counter: 0 };
   let posted = 0;
 
   const ourPost = async (writer: number, no: number) => {
-    await db.transaction(async (tx) => {
-      await addDeltas(tx, operationId, `writer-${writer}/${no}`, [STAGE]);
-      await appendLogs(tx, [{ operationId, level: "info", message: lineOf(writer, no) }]);
-    });
+    const line = { level: "info", message: lineOf(writer, no) } as const;
+    await db.transaction((tx) =>
+      reportProgress(tx, operationId, `writer-${writer}/${no}`, [STAGE], [line]),
+    );
     posted++;
   };
   const round = (name: keyof typeof chains, post: Post) => async (round: number) => {
@@ -63,15 +63,19 @@ async function measureProgress(frame: Frame, scene: Scene): Promise<void> {
     ours: round("ours", ourPost),
     folding: (at) => whileFolding(watching, () => round("folding", ourPost)(at + 1_000)),
     append: round("append", rivals.append),
+    atOnce: round("atOnce", rivals.appendAtOnce),
     counter: round("counter", rivals.updateCounter),
   });
 
   frame.measure("progress with a log line, 10 writers", median(seen.ours), "commits/s");
   frame.measure("the same while upkeep folds", median(seen.folding), "commits/s");
   frame.measure("bare appended rows", median(seen.append), "commits/s");
+  frame.measure("bare appended rows, by one statement", median(seen.atOnce), "commits/s");
   frame.measure("updated counter row", median(seen.counter), "commits/s");
   const ofAppends = 100 * ratio(seen.ours, seen.append);
   frame.measure("of bare appended rows", ofAppends, "%", { atLeast: 80 });
+  const ofAtOnce = 100 * ratio(seen.ours, seen.atOnce);
+  frame.measure("of bare appended rows, by one statement", ofAtOnce, "%");
   const ofCounter = ratio(seen.ours, seen.counter);
   frame.measure("of an updated counter row", ofCounter, "x", { atLeast: 3 });
   const foldingOfAppends = 100 * ratio(seen.folding, seen.append);

@@ -18,14 +18,15 @@ export async function appendLogs(db: Queryable, lines: readonly NewLogLine[]): P
   const [first, ...others] = lines;
   if (!first) return;
   if (others.length === 0) return appendLog(db, first);
+  const values = lines.map(loggedValues);
   await db.query(
     `insert into holdfast.logs (operation_id, level, message, fields)
      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[])`,
     [
       lines.map((line) => line.operationId),
-      lines.map((line) => line.level),
-      lines.map(storedMessage),
-      lines.map(storedFields),
+      values.map(([level]) => level),
+      values.map(([, message]) => message),
+      values.map(([, , fields]) => fields),
     ],
   );
 }
@@ -34,16 +35,16 @@ export async function appendLogs(db: Queryable, lines: readonly NewLogLine[]): P
 async function appendLog(db: Queryable, line: NewLogLine): Promise<void> {
   await db.query(
     "insert into holdfast.logs (operation_id, level, message, fields) values ($1, $2, $3, $4)",
-    [line.operationId, line.level, storedMessage(line), storedFields(line)],
+    [line.operationId, ...loggedValues(line)],
   );
 }
 
-function storedMessage({ message }: NewLogLine): string {
-  return kept(message, MAX_MESSAGE);
-}
-
-function storedFields({ fields }: NewLogLine): string | null {
-  return fields ? JSON.stringify(fields) : null;
+/** Level, message and fields as they are stored. */
+export function loggedValues(
+  line: Omit<NewLogLine, "operationId">,
+): [level: string, message: string, fields: string | null] {
+  const { level, message, fields } = line;
+  return [level, kept(message, MAX_MESSAGE), fields ? JSON.stringify(fields) : null];
 }
 
 /** Lines in order of writing. `after`: seq of the last line seen. `newest`: the last page instead. */

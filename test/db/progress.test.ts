@@ -1,5 +1,7 @@
 import { v7 as uuidv7 } from "uuid";
 import { expect, test } from "vitest";
+import { listLogs } from "../../db/logs.ts";
+import { reportProgress } from "../../db/progress-report.ts";
 import { addDeltas, foldDeltas, readProgress, type Delta } from "../../db/progress.ts";
 import type { Db } from "../../db/pool.ts";
 import { fresh } from "../support/fresh.ts";
@@ -127,4 +129,29 @@ test("a transaction that rolls back has counted nothing, and its source is free"
   ).rejects.toThrow("undone");
   expect(await totals(db, id)).toEqual({});
   expect(await add(db, id, "s", delta)).toBe(true);
+});
+
+test.each([
+  ["one count with one line", 1, 1],
+  ["several counts with several lines", 2, 3],
+  ["a count without a line", 1, 0],
+])("a report counts its source once and tells it once: %s", async (_, counts, told) => {
+  const { db } = await fresh();
+  const id = uuidv7();
+  const deltas = ["succeeded", "failed"]
+    .slice(0, counts)
+    .map((outcome) => ({ stage: "work", outcome, n: 3 }));
+  const lines = Array.from({ length: told }, (_, no) => ({
+    level: "warn" as const,
+    message: `line ${no}`,
+    fields: { no },
+  }));
+  const report = () => db.transaction((tx) => reportProgress(tx, id, "page 1", deltas, lines));
+
+  expect([await report(), await report()]).toEqual([true, false]);
+
+  const expected = Object.fromEntries(deltas.map(({ outcome }) => [`work/${outcome}`, 3]));
+  expect(await totals(db, id)).toEqual(expected);
+  const { items } = await listLogs(db, id, { limit: 10 });
+  expect(items.map(({ level, message, fields }) => ({ level, message, fields }))).toEqual(lines);
 });
