@@ -1,4 +1,12 @@
-import type { Consolidator, Extractor, Validator } from "./plugins.ts";
+import type { JobOptions } from "./job.ts";
+import type {
+  Collector,
+  Consolidator,
+  Extractor,
+  OnResults,
+  Processor,
+  Validator,
+} from "./plugins.ts";
 import type { SearchBackend, SearchSettingsInput } from "./search.ts";
 
 /** Admission limits per tenant; more open work is answered 429 until some of it has ended. */
@@ -41,9 +49,35 @@ export interface HoldfastConfig {
     /** Items of one page worked at the same time, when the extractor waits. Default 16. */
     extractConcurrency?: number;
   };
+  jobs?: JobsConfig;
+}
+
+export interface JobsConfig {
+  /** Batches that one pull worker may hold. Default 2. */
+  heldBatches?: number;
+  /** False: no log rows of jobs; the process's own log stays as it is. Default true. */
+  persistLogs?: boolean;
+  /** Called with what counts of every post, in its transaction. */
+  onResults?: OnResults;
+  /** By pipeline: worked inside our worker, beside pull workers if there are any. */
+  processors?: Readonly<Record<string, Processor>>;
+  /** By the name that a job asks for. */
+  collectors?: Readonly<Record<string, Collector>>;
+  /** What a job that does not say is submitted with. */
+  defaults?: Partial<JobOptions>;
 }
 
 /** Types the configuration; returns it as it is. */
 export function defineConfig(config: HoldfastConfig): HoldfastConfig {
   return config;
+}
+
+/** Types a processor of jobs; returns it as it is. */
+export function defineProcessor(processor: Processor): Processor {
+  return processor;
+}
+
+/** Types a collector of jobs; returns it as it is. */
+export function defineCollector(collector: Collector): Collector {
+  return collector;
 }

@@ -17,8 +17,13 @@ import { isBlank } from "./text.ts";
 /** Limits of one request. Stated to callers in every refusal; see docs/guarantees.md. */
 export const JOB_LIMITS = {
   items: 1_000_000,
+  /** UTF-8 bytes of all payloads and references of one job, and of all its keys. */
+  payloadBytes: 1024 ** 3,
+  keyBytes: 128 * 1024 ** 2,
   /** UTF-8 bytes of a payload or a result as JSON; larger ones go by reference. */
   inlineBytes: 16_384,
+  /** Arrays and objects inside each other, in a payload or a result. */
+  depth: 100,
   claimedBatches: 100,
   waitSeconds: 60,
   results: 1_000,
@@ -30,6 +35,9 @@ export const JOB_LIMITS = {
   heartbeatSeconds: 60,
   /** Batches that one worker may hold, unless the installation says otherwise. */
   heldBatches: 2,
+  /** Log lines of the two-field form: as a rule, and at most. */
+  logLines: 1_000,
+  mostLogLines: 5_000,
 } as const;
 
 const bytes = (text: string) => new TextEncoder().encode(text).length;
@@ -41,17 +49,42 @@ const shortText = (max: number) =>
     .refine((text) => text.length * 3 <= max || bytes(text) <= max, `must be at most ${max} bytes`)
     .superRefine(storable);
 
+// The schema of any JSON has no end; this is what descriptions of it say.
+const ANY_JSON = { type: ["object", "array", "string", "number", "boolean", "null"] };
+const Json = z.json().meta(ANY_JSON);
+type Json = z.infer<typeof Json>;
+
 /** JSON small enough to stand in a row. Postgres refuses NUL and half a surrogate pair in it. */
 const inlineJson = (what: string) =>
-  z.json().superRefine((value, context) => {
-    const text = JSON.stringify(value);
-    const size = text.length * 3 <= JOB_LIMITS.inlineBytes ? 0 : bytes(text);
-    if (size > JOB_LIMITS.inlineBytes) {
-      const message = `must be at most ${JOB_LIMITS.inlineBytes} bytes as JSON; send a reference to a larger ${what}`;
-      context.addIssue({ code: "custom", message });
-    } else if (/\\u(?:0000|d[89a-f])/i.test(text))
-      eachText(value, (part) => storable(part, context));
-  });
+  z
+    .custom<Json>(isShallow, `must be nested at most ${JOB_LIMITS.depth} deep`)
+    .pipe(
+      Json.superRefine((value, context) => {
+        const text = JSON.stringify(value);
+        const size = text.length * 3 <= JOB_LIMITS.inlineBytes ? 0 : bytes(text);
+        if (size > JOB_LIMITS.inlineBytes) {
+          const message = `must be at most ${JOB_LIMITS.inlineBytes} bytes as JSON; send a reference to a larger ${what}`;
+          context.addIssue({ code: "custom", message });
+        } else if (/\\u(?:0000|d[89a-f])/i.test(text))
+          eachText(value, (part) => storable(part, context));
+      }),
+    )
+    .meta(ANY_JSON);
+
+// Asked before anything goes down into the value: a stack has an end, and a body may be one long `[`.
+function isShallow(value: unknown): boolean {
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    const below: unknown[] = [];
+    for (const each of level) {
+      if (typeof each !== "object" || each === null) continue;
+      if (depth === JOB_LIMITS.depth) return false;
+      for (const inner of Object.values(each)) below.push(inner);
+    }
+    level = below;
+  }
+  return true;
+}
 
 function eachText(value: unknown, see: (text: string) => void): void {
   if (typeof value === "string") see(value);
@@ -128,6 +161,7 @@ export const JobHeader = z
   })
   .strict();
 export type JobHeader = z.infer<typeof JobHeader>;
+export type JobHeaderInput = z.input<typeof JobHeader>;
 
 /** Items come with it, or from a collector; none at all is a job that completes at once. */
 export const JobSubmit = JobHeader.extend({
@@ -152,15 +186,15 @@ export type JobSubmit = z.input<typeof JobSubmit>;
 export const JobInput = z.object({
   pipeline: z.string(),
   collector: z.string().optional(),
-  collect: z.json().optional(),
+  collect: Json.optional(),
 });
 export type JobInput = z.infer<typeof JobInput>;
 
 /**
- * Which items run again: `unfinished` (failed, lost, cancelled), `failed` (failed or lost), or
- * `remaining` (cancelled, never worked).
+ * Which items run again: `unfinished` (failed, lost, cancelled), `failed` (failed or lost), `remaining`
+ * (cancelled, never worked), or `all`, whatever came of them.
  */
-export const RUN_AGAIN = ["unfinished", "failed", "remaining"] as const;
+export const RUN_AGAIN = ["unfinished", "failed", "remaining", "all"] as const;
 export const RunAgain = z.object({ items: z.enum(RUN_AGAIN).default("unfinished") }).strict();
 export type RunAgain = z.input<typeof RunAgain>;
 
@@ -184,7 +218,7 @@ export const Handle = z.string().regex(/^[A-Za-z0-9_-]{59}$/, "must be a handle 
 export const ClaimedItem = z.object({
   item: z.number().int(),
   key: z.string(),
-  payload: z.json().optional(),
+  payload: Json.optional(),
   reference: z.string().optional(),
 });
 export type ClaimedItem = z.infer<typeof ClaimedItem>;
@@ -209,6 +243,8 @@ export type ClaimedBatch = z.infer<typeof ClaimedBatch>;
 export const Claim = z.object({
   /** Jobs that had work for these pipelines when this was asked. */
   waiting: z.number().int(),
+  /** Batches that the worker holds already and may hold, where that is why it is given none. */
+  held: z.object({ batches: z.number().int(), most: z.number().int() }).optional(),
   batches: z.array(ClaimedBatch),
 });
 export type Claim = z.infer<typeof Claim>;
@@ -315,7 +351,7 @@ export const JobResult = z.object({
   item: z.number().int(),
   key: z.string(),
   generation: z.number().int(),
-  result: z.json().optional(),
+  result: Json.optional(),
   reference: z.string().optional(),
   error: z.string().optional(),
   counts: z.record(z.string(), z.number().int()).optional(),
@@ -323,6 +359,43 @@ export const JobResult = z.object({
   at: z.string(),
 });
 export type JobResult = z.infer<typeof JobResult>;
+
+/** A result that counts for nothing, and why: the outcome that stood, `older generation`, `ended`. */
+export const LateResult = JobResult.extend({ lease: z.number().int(), why: z.string() });
+export type LateResult = z.infer<typeof LateResult>;
+
+export const ResultsFilter = z
+  .object({
+    /** The `next` of the page before. */
+    after: z
+      .string()
+      .regex(/^\d{1,18}$/, "must be the `next` of the page before")
+      .optional(),
+    limit: z.coerce.number().int().min(1).max(JOB_LIMITS.results).default(200),
+    /** True: errors only; false: results only. */
+    errors: z.boolean().optional(),
+  })
+  .strict();
+export type ResultsFilter = z.input<typeof ResultsFilter>;
+
+export const LateResultsFilter = ResultsFilter.omit({ errors: true }).extend({
+  after: z
+    .string()
+    .regex(/^\d{1,9}\.\d{1,9}\.\d{1,9}$/, "must be the `next` of the page before")
+    .optional(),
+});
+export type LateResultsFilter = z.input<typeof LateResultsFilter>;
+
+export const LogTextFilter = z
+  .object({
+    limit: z.coerce.number().int().min(1).max(JOB_LIMITS.mostLogLines).default(JOB_LIMITS.logLines),
+  })
+  .strict();
+export type LogTextFilter = z.input<typeof LogTextFilter>;
+
+/** Newest first: every line with its time and level; errors as they were written. */
+export const LogText = z.object({ stdout: z.string(), stderr: z.string() });
+export type LogText = z.infer<typeof LogText>;
 
 /** `value` is "" as long as it is not known. */
 export const JobStageParam = z.object({
@@ -352,6 +425,17 @@ export const JobProgress = z.object({
 });
 export type JobProgress = z.infer<typeof JobProgress>;
 
+/** Why nothing seems to go on. Only `stuck` may end a job. */
+export const HOLDUPS = [
+  "collecting",
+  "no workers online",
+  "workers idle",
+  "result backlog",
+  "stuck",
+] as const;
+export const Holdup = z.object({ kind: z.enum(HOLDUPS), text: z.string() });
+export type Holdup = z.infer<typeof Holdup>;
+
 /** One job as SDK, HTTP, CLI and console show it. */
 export const JobView = z.object({
   id: z.string(),
@@ -380,6 +464,7 @@ export const JobView = z.object({
     late: z.number(),
   }),
   workersOnline: z.number().int(),
+  holdup: Holdup.nullable(),
   reason: z.string().nullable(),
   acceptedAt: z.string(),
   startedAt: z.string().nullable(),
@@ -397,3 +482,32 @@ export const JobFilter = z
   })
   .strict();
 export type JobFilter = z.input<typeof JobFilter>;
+
+/** Who pulls: a key and the name its worker gave itself. */
+export const PullWorkerView = z.object({
+  key: z.string(),
+  worker: z.string(),
+  /** Null: every tenant. */
+  tenants: z.array(z.string()).nullable(),
+  pipelines: z.array(z.string()),
+  /** Seen within the last 60 s. */
+  online: z.boolean(),
+  /** Batches it holds. */
+  held: z.number().int(),
+  firstSeenAt: z.string(),
+  seenAt: z.string(),
+});
+export type PullWorkerView = z.infer<typeof PullWorkerView>;
+
+/** What may be claimed of one pipeline now, by tenant. */
+export const PipelineView = z.object({
+  pipeline: z.string(),
+  tenant: z.string(),
+  jobs: z.number().int(),
+  /** Batches that may be claimed. */
+  ready: z.number().int(),
+  /** How long the oldest of them has waited. */
+  oldestSeconds: z.number(),
+  workersOnline: z.number().int(),
+});
+export type PipelineView = z.infer<typeof PipelineView>;

@@ -38,6 +38,14 @@ export interface WorkReport {
   nextDueAt?: number;
   /** The row says stop: the operation was cancelled, paused or braked, or is gone. */
   stop?: "cancelled" | "paused" | "gone";
+  /** What it waits for, in one line, for whoever looks at the workflow. */
+  waitsFor?: string;
+}
+
+/** What a look at a job answers. */
+export interface JobLook extends WorkReport {
+  /** Calls of our own workers that there is work for now, side by side. */
+  lanes: number;
 }
 
 export interface Finished {

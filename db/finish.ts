@@ -1,9 +1,10 @@
 import type { Finished } from "../contracts/messages.ts";
 import type { Outcome } from "../contracts/operation.ts";
 import { jobVerdict } from "../domain/job.ts";
-import { verdictOf } from "../domain/verdict.ts";
+import { verdictOf, type Verdict } from "../domain/verdict.ts";
 import { forgetTries } from "./attempts.ts";
 import { insertEvents } from "./events.ts";
+import { setTotals } from "./job-collect.ts";
 import { closeJob } from "./jobs.ts";
 import { ownOperation } from "./locks.ts";
 import { appendLogs } from "./logs.ts";
@@ -19,6 +20,8 @@ export interface Ending {
   outcome: Extract<Outcome, "failed" | "cancelled" | "lost">;
   reason: string;
   by: string;
+  /** False: no line of log says so. Default true. */
+  persistLogs?: boolean;
 }
 
 /**
@@ -39,16 +42,20 @@ export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished>
     ]);
   }
   const job = row.kind === "job" ? await closeJob(tx, row.id) : undefined;
+  // Its items were not all found: however those ended that were, it was not done.
+  const uncollected = job !== undefined && job.collector !== null && job.collected_at === null;
+  if (uncollected) row.total = await setTotals(tx, row.id);
   const counts = await countOutcomes(tx, row.id);
   const causes = await failureReasons(tx, row.id, row.generation);
   const cancelRequested = row.cancel_requested_at !== null || ending.outcome === "cancelled";
   // Without any item there is no ledger to derive a state from: the row was never fully submitted.
   const hollow = row.total > 0 && Object.keys(counts).length === 0 && !cancelRequested;
-  const verdict = hollow
-    ? ({ state: "failed", reason: ending.reason } as const)
-    : job
-      ? jobVerdict(counts, job.max_failed_share, cancelRequested, causes)
-      : verdictOf(counts, cancelRequested, causes);
+  const verdict =
+    uncollected || hollow
+      ? unfinished(ending, cancelRequested)
+      : job
+        ? jobVerdict(counts, job.max_failed_share, cancelRequested, causes)
+        : verdictOf(counts, cancelRequested, causes);
   await markFinished(tx, {
     id: row.id,
     generation: row.generation,
@@ -65,6 +72,7 @@ export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished>
       body: finishedBody(row, verdict, counts),
     },
   ]);
+  if (ending.persistLogs === false) return { ...verdict, counts };
   await appendLogs(tx, [
     {
       operationId: row.id,
@@ -74,6 +82,10 @@ export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished>
     },
   ]);
   return { ...verdict, counts };
+}
+
+function unfinished({ reason }: Ending, cancelRequested: boolean): Verdict {
+  return { state: cancelRequested ? "cancelled" : "failed", reason };
 }
 
 function finishedBody(

@@ -4,8 +4,18 @@ import type { Queryable } from "./pool.ts";
 /** Items: one half of the ledger. Insert-only; written with their operation (db/operations.ts). */
 
 /**
+ * SQL: an outcome `o` of an earlier generation stands: it is none that may be run again, which is written
+ * here and in `RERUN_OUTCOMES`, and no later generation was asked for all items. The second is looked up
+ * only where the first is so.
+ */
+const stands = (o: string, operation = `${o}.operation_id`) => `(
+  ${o}.outcome not in ('failed', 'lost', 'cancelled')
+  and not exists (select from holdfast.jobs asked
+                   where asked.operation_id = ${operation} and asked.base_generation > ${o}.generation))`;
+
+/**
  * True for an item that still has to be done in generation `$generation`: it has no outcome there,
- * and none before it that stands. What may be run again is written here and in `RERUN_OUTCOMES`.
+ * and none before it that stands.
  *
  * `offset 0` keeps it a look-up per item. A new operation is unknown to the statistics, so that a join
  * is planned for one outcome and reads every outcome of the operation for each of its items. Where
@@ -18,7 +28,7 @@ export const isOpen = (
 ) => `not exists (
   select from holdfast.outcomes o
    where o.operation_id = ${operation} and o.item_no = ${item}.no
-     and (o.generation = ${generation} or o.outcome not in ('failed', 'lost', 'cancelled'))
+     and (o.generation = ${generation} or ${stands("o", operation)})
   offset 0)`;
 
 /** Tries of an item `i` of operation `$1` in generation `$2`; nulls when there were none. By item, too. */
@@ -113,6 +123,28 @@ export async function countOpen(
   return rows[0]!.open;
 }
 
+/**
+ * Whether any item is open in the given generation. Two counts: where nothing is open, as when this is
+ * asked, a look-up per item takes several times as long.
+ */
+export async function hasOpenItem(
+  db: Queryable,
+  operationId: string,
+  generation: number,
+): Promise<boolean> {
+  const { rows } = await db.query<{ open: boolean }>(
+    `select (select count(*) from holdfast.items where operation_id = $1)
+            > (select count(*) from holdfast.outcomes
+                where operation_id = $1
+                  and (generation = $2
+                       or (outcome not in ('failed', 'lost', 'cancelled')
+                           and generation >= coalesce((select base_generation from holdfast.jobs
+                                                        where operation_id = $1), 1)))) as open`,
+    [operationId, generation],
+  );
+  return rows[0]!.open;
+}
+
 export interface ItemFilter {
   outcome?: Outcome | "open" | undefined;
   batch?: number | undefined;
@@ -149,7 +181,7 @@ export async function listItems(
        left join lateral (
          select outcome, reason, generation, settled_at from holdfast.outcomes
           where operation_id = i.operation_id and item_no = i.no
-            and (generation = op.generation or outcome not in ('failed', 'lost', 'cancelled')
+            and (generation = op.generation or ${stands("outcomes", "op.id")}
                  or op.state in ('completed', 'failed', 'cancelled'))
           order by generation desc limit 1) o on true
        left join holdfast.attempts a
@@ -213,7 +245,7 @@ export async function listSubBatches(
          select distinct on (item_no) item_no, outcome, generation from holdfast.outcomes
           where operation_id = b.operation_id and item_no between b.first_item and b.last_item
           order by item_no, generation desc) o
-         on o.generation = op.generation or o.outcome not in ('failed', 'lost', 'cancelled')
+         on o.generation = op.generation or ${stands("o", "op.id")}
             or op.state in ('completed', 'failed', 'cancelled')
       where b.operation_id = $1 and b.no > $2
       group by b.no, b.first_item, b.last_item, b.size

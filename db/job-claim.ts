@@ -9,6 +9,8 @@ export interface ClaimAsked {
   pipelines: readonly string[];
   /** Absent: all. */
   tenants?: readonly string[] | undefined;
+  /** Of this job only. */
+  operation?: string | undefined;
   /** At most so many batches. */
   limit: number;
   /** Id of the caller's key, to which the handles are bound. */
@@ -34,13 +36,14 @@ export interface ClaimedLease {
 }
 
 /**
- * Leases of up to `limit` batches, none of which anybody else holds, and how many jobs had work. Asked
- * outside a transaction: what it locks, others pass over.
+ * Leases of up to `limit` batches, none of which anybody else holds, and how many jobs had work. `held`:
+ * batches that the worker holds, when that is why there was work and none for it. Asked outside a
+ * transaction: what it locks, others pass over.
  */
 export async function claimBatches(
   db: Queryable,
   asked: ClaimAsked,
-): Promise<{ waiting: number; leases: ClaimedLease[] }> {
+): Promise<{ waiting: number; held?: number; leases: ClaimedLease[] }> {
   const secrets = newSecrets(asked.limit);
   const { rows } = await db.query<{ claim: StoredClaim }>(
     "select holdfast.claim_job_batches($1, $2) as claim",
@@ -48,6 +51,7 @@ export async function claimBatches(
       JSON.stringify({
         pipelines: asked.pipelines,
         tenants: asked.tenants,
+        operation: asked.operation,
         batches: asked.limit,
         key: asked.key,
         holder: holderOf(asked.key, asked.worker),
@@ -57,18 +61,19 @@ export async function claimBatches(
       secrets,
     ],
   );
-  const { waiting, batches } = rows[0]!.claim;
+  const { waiting, held, batches } = rows[0]!.claim;
   const leases = batches.map(({ secret, leasedUntil, beatUntil, ...lease }): ClaimedLease => ({
     ...lease,
     leasedUntil: new Date(leasedUntil),
     beatUntil: beatUntil === null ? null : new Date(beatUntil),
     handle: handleOf(lease, secrets, secret),
   }));
-  return { waiting, leases };
+  return { waiting, ...(held == null ? {} : { held }), leases };
 }
 
 interface StoredClaim {
   waiting: number;
+  held?: number | null;
   batches: (Omit<ClaimedLease, "leasedUntil" | "beatUntil" | "handle"> & {
     leasedUntil: string;
     beatUntil: string | null;

@@ -1,9 +1,9 @@
 import type { ExtendAnswer, ReleaseAnswer } from "../contracts/job.ts";
 import { isOpen } from "./items.ts";
 import { readHandle } from "./job-handles.ts";
-import { JOB_STAGE, LEASES_STAGE } from "./jobs.ts";
+import { closeSettledBatches, JOB_STAGE, LEASES_STAGE, wakeSettledJobs } from "./jobs.ts";
 import { shareOperations } from "./locks.ts";
-import type { Queryable, Tx } from "./pool.ts";
+import type { Db, Queryable, Tx } from "./pool.ts";
 
 /** Leases after their claim: extended and released by their holders, expired by upkeep. */
 
@@ -127,21 +127,27 @@ export interface Expired {
   operation_id: string;
   generation: number;
   batch: number;
-  /** `ready`: to be claimed again. `done`: nothing of it was open, or all of it is lost. */
-  state: "ready" | "done";
+  /**
+   * `ready`: to be claimed again. `split`: its open items are, each as a batch of its own. `done`:
+   * nothing of it was open, or all of it is lost.
+   */
+  state: "ready" | "split" | "done";
   lost: number;
+  /** Items that have a batch of their own from now on. */
+  items: number[];
   holder: string;
 }
 
 /**
- * Leases that are over, at most `limit`: what is open of their batches is handed out again, or, when it
- * was handed out as often as it may be, lost. A result that lands meanwhile wins, whichever commits
- * first. Two statements, however many leases.
+ * Leases that are over, at most `limit`: what is open of their batches is handed out again, item by item
+ * when it is for the last time, so that one item that kills its worker takes no other with it; or it is
+ * lost, when it was handed out as often as it may be. A result that lands meanwhile wins, whichever
+ * commits first; `closeExpired` comes after the commit. Three statements, however many leases.
  */
 export async function expireLeases(tx: Tx, limit = 500): Promise<Expired[]> {
   const { rows: due } = await tx.query<{ operation_id: string; generation: number; no: number }>(
     `select b.operation_id, b.generation, b.no from holdfast.job_batches b
-      where b.state = 'leased' and ${END("b")} <= clock_timestamp()
+      where b.state = 'leased' and ${END("b")} <= statement_timestamp()
       order by ${END("b")} limit $1`,
     [limit],
   );
@@ -149,9 +155,9 @@ export async function expireLeases(tx: Tx, limit = 500): Promise<Expired[]> {
   await shareOperations(tx, [...new Set(due.map((batch) => batch.operation_id))]);
   const { rows } = await tx.query<Expired>(
     `with due as (
-       select b.operation_id, b.generation, b.no, b.first_item, b.last_item, b.delivery, b.holder,
-              op.state = 'running' and op.generation = b.generation as alive,
-              b.delivery >= j.deliveries as spent
+       select b.operation_id, b.generation, b.no, b.place, b.first_item, b.last_item, b.delivery,
+              b.holder, op.state = 'running' and op.generation = b.generation as alive,
+              b.delivery >= j.deliveries as spent, b.delivery = j.deliveries - 1 as last_is_next
          from unnest($1::uuid[], $2::int[], $3::int[]) as d(operation_id, generation, no)
          join holdfast.job_batches b
            on b.operation_id = d.operation_id and b.generation = d.generation and b.no = d.no
@@ -165,6 +171,17 @@ export async function expireLeases(tx: Tx, limit = 500): Promise<Expired[]> {
          join holdfast.items i
            on i.operation_id = d.operation_id and i.no between d.first_item and d.last_item
         where d.alive and ${isOpen("i", "d.generation", "d.operation_id")}
+     ), counts as (
+       select operation_id, generation, batch, count(*) as n, array_agg(no order by no) as items
+         from open group by 1, 2, 3
+     ), decided as (
+       select d.*, coalesce(c.items, '{}') as items,
+              case when c.n is null or d.spent then 'done'
+                   when d.last_is_next and c.n > 1 then 'split'
+                   else 'ready' end as becomes
+         from due d
+         left join counts c on c.operation_id = d.operation_id and c.generation = d.generation
+                           and c.batch = d.no
      ), lost as (
        insert into holdfast.outcomes
          (operation_id, item_no, generation, outcome, reason, attempt, settled_by)
@@ -177,21 +194,27 @@ export async function expireLeases(tx: Tx, limit = 500): Promise<Expired[]> {
         order by o.operation_id, o.no
        on conflict do nothing
        returning operation_id, generation, item_no
+     ), alone as (
+       insert into holdfast.job_batches
+         (operation_id, generation, no, place, first_item, last_item, delivery)
+       select d.operation_id, d.generation, -i.no, d.place, i.no, i.no, d.delivery
+         from decided d cross join lateral unnest(d.items) as i(no)
+        where d.becomes = 'split'
+        order by 1, 2, 3
+       on conflict (operation_id, generation, no) do update
+          set state = 'ready', delivery = excluded.delivery, ready_at = clock_timestamp()
+        where job_batches.state = 'done'
      ), moved as (
        update holdfast.job_batches b
-          set state = case when again.ready then 'ready' else 'done' end,
+          set state = case when d.becomes = 'ready' then 'ready' else 'done' end,
               holder = null, leased_until = null, beat_until = null, ready_at = clock_timestamp()
-         from (select d.*, not d.spent and exists (
-                        select from open o
-                         where o.operation_id = d.operation_id and o.generation = d.generation
-                           and o.batch = d.no) as ready,
-                      (select count(*)::int from lost l
-                        where l.operation_id = d.operation_id and l.generation = d.generation
-                          and l.item_no between d.first_item and d.last_item) as lost
-                 from due d) as again
-        where b.operation_id = again.operation_id and b.generation = again.generation
-          and b.no = again.no
-       returning b.operation_id, b.generation, b.no as batch, b.state, again.lost, again.holder
+         from decided d
+        where b.operation_id = d.operation_id and b.generation = d.generation and b.no = d.no
+       returning b.operation_id, b.generation, b.no as batch, d.becomes as state, d.holder,
+                 case when d.becomes = 'split' then d.items else '{}' end as items,
+                 (select count(*)::int from lost l
+                   where l.operation_id = d.operation_id and l.generation = d.generation
+                     and l.item_no between d.first_item and d.last_item) as lost
      ), counted as (
        insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, place)
        select c.operation_id, 'expire/' || $4::text, c.stage, c.outcome, c.n, c.place
@@ -211,4 +234,55 @@ export async function expireLeases(tx: Tx, limit = 500): Promise<Expired[]> {
     ],
   );
   return rows;
+}
+
+/**
+ * Batches of one item whose result landed while they were made are done, and jobs of which nothing is
+ * open are woken. After the commit of `expireLeases`; may be repeated.
+ */
+export async function closeExpired(db: Queryable, expired: readonly Expired[]): Promise<void> {
+  const made = new Map<string, { operation_id: string; generation: number; alone: number[] }>();
+  for (const { operation_id, generation, items } of expired) {
+    const key = `${operation_id}/${generation}`;
+    const { alone } = made.get(key) ?? { alone: [] };
+    made.set(key, { operation_id, generation, alone: [...alone, ...items.map((item) => -item)] });
+  }
+  for (const { operation_id, generation, alone } of made.values()) {
+    if (alone.length > 0) await closeSettledBatches(db, operation_id, generation, alone);
+  }
+  for (const id of new Set(expired.map(({ operation_id }) => operation_id))) {
+    await wakeSettledJobs(db, id);
+  }
+}
+
+/**
+ * Whether any lease is over: one look at the first entry of an index, asked far more often than one is.
+ * The time of the statement can be looked for in it; the clock's, which may change meanwhile, cannot.
+ */
+export async function hasDueLeases(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query<{ due: boolean }>(
+    `select exists (select from holdfast.job_batches b
+              where b.state = 'leased' and ${END("b")} <= statement_timestamp()) as due`,
+  );
+  return rows[0]!.due;
+}
+
+const EXPIRED_AT_ONCE = 500;
+
+/**
+ * The duty of upkeep: ends every lease that is over, then wakes jobs that nobody woke. Several may do it
+ * at once. Answers how many leases ended and how many items are lost.
+ */
+export async function expireDueLeases(db: Db): Promise<{ expired: number; lost: number }> {
+  const done = { expired: 0, lost: 0 };
+  while (await hasDueLeases(db)) {
+    const expired = await db.transaction((tx) => expireLeases(tx, EXPIRED_AT_ONCE));
+    await closeExpired(db, expired);
+    done.expired += expired.length;
+    done.lost += expired.reduce((sum, { lost }) => sum + lost, 0);
+    // Those that are over and locked are in somebody else's hands.
+    if (expired.length === 0) break;
+  }
+  await wakeSettledJobs(db);
+  return done;
 }

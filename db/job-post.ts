@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { PostAnswer, PostedResult } from "../contracts/job.ts";
 import type { Outcome } from "../contracts/operation.ts";
+import type { OnResults, SettledResult } from "../contracts/plugins.ts";
 import { isOpen } from "./items.ts";
 import { readHandle } from "./job-handles.ts";
 import { insertLateResults, insertResults, type NewResult } from "./job-results.ts";
@@ -31,17 +32,7 @@ export interface Post {
   results: readonly PostedResult[];
 }
 
-/** A result that counts, as it is given to whoever writes rows of their own with it. */
-export interface SettledResult {
-  item: number;
-  generation: number;
-  result?: PostedResult["result"];
-  reference?: string | undefined;
-  error?: string | undefined;
-  counts?: Record<string, number> | undefined;
-}
-
-export type OnResults = (tx: Tx, results: readonly SettledResult[]) => Promise<void>;
+export type { OnResults, SettledResult };
 
 /**
  * Writes what counts of a post and answers each of its results. `answer` is undefined when there is no
@@ -76,7 +67,7 @@ class Repeated extends Error {
 interface Written {
   answer: PostAnswer | undefined;
   settled: SettledResult[];
-  /** Of which something was settled. */
+  /** Of which something was settled, if there are such. */
   batches: number[];
   generation: number;
 }
@@ -121,7 +112,7 @@ async function writePost(
   const late = others.filter((one) => !isRepeat(one, settledNos, job.generation, before));
 
   await insertResults(tx, operationId, settled.map(rowOf));
-  const effects = settled.map(effectOf);
+  const effects = settled.map((one) => effectOf(operationId, one));
   if (onResults && effects.length > 0) await onResults(tx, effects);
   await insertLateResults(
     tx,
@@ -137,7 +128,7 @@ async function writePost(
   return {
     answer,
     settled: effects,
-    batches: [...new Set(settled.map(({ lease }) => lease.batch))],
+    batches: [...new Set(settled.flatMap(({ item, lease }) => [lease.batch, -item]))],
     generation: job.generation,
   };
 }
@@ -311,9 +302,9 @@ function rowOf({ item, result, lease }: Posted): NewResult {
   };
 }
 
-function effectOf({ item, result, lease }: Posted): SettledResult {
+function effectOf(operationId: string, { item, result, lease }: Posted): SettledResult {
   const { handle: _handle, ...effect } = result;
-  return { ...effect, item, generation: lease.generation };
+  return { ...effect, job: operationId, item, generation: lease.generation };
 }
 
 function answerOf(

@@ -67,7 +67,9 @@ export async function insertLateResults(
   );
 }
 
-/** One page of results in order of items, of each the newest. `after`: the last item seen. */
+/**
+ * One page of results in order of items, of each the newest that stands. `after`: the last item seen.
+ */
 export async function listResults(
   db: Queryable,
   operationId: string,
@@ -91,6 +93,7 @@ export async function listResults(
        join holdfast.items i on i.operation_id = $1 and i.no = r.item_no
       where r.operation_id = $1 and r.item_no > $2
         and ($4::boolean is null or (r.error is not null) = $4)
+        and r.generation >= (select base_generation from holdfast.jobs where operation_id = $1)
         and not exists (select from holdfast.job_results newer
                          where newer.operation_id = $1 and newer.item_no = r.item_no
                            and newer.generation > r.generation)

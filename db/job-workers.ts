@@ -1,3 +1,4 @@
+import { readHandle } from "./job-handles.ts";
 import type { Queryable } from "./pool.ts";
 
 /** Pull workers: a key and the name a worker gives itself. Online is computed when it is read. */
@@ -88,4 +89,30 @@ export async function countPullWorkersOnline(
     [pipeline, tenant, PULL_WORKER_ONLINE_SECONDS],
   );
   return rows[0]!.online;
+}
+
+/** The worker of each lease that these handles prove, in their order; null for what is none. */
+export async function workersOfHandles(
+  db: Queryable,
+  handles: readonly string[],
+  key: string,
+): Promise<(string | null)[]> {
+  const refs = handles.map((handle) => readHandle(handle, key));
+  const { rows } = await db.query<{ holder: string | null }>(
+    `select l.holder
+       from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::bytea[])
+              with ordinality as a(operation_id, generation, batch, lease, handle, place)
+       left join holdfast.job_leases l
+         on l.operation_id = a.operation_id and l.generation = a.generation and l.batch = a.batch
+        and l.lease = a.lease and l.handle = a.handle
+      order by a.place`,
+    [
+      refs.map((ref) => ref?.operationId ?? null),
+      refs.map((ref) => ref?.generation ?? null),
+      refs.map((ref) => ref?.batch ?? null),
+      refs.map((ref) => ref?.lease ?? null),
+      refs.map((ref) => ref?.digest ?? null),
+    ],
+  );
+  return rows.map(({ holder }) => holder && holder.slice(key.length + 1));
 }

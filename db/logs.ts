@@ -67,18 +67,14 @@ export async function listLogs(
     message: string;
     fields: Record<string, unknown> | null;
   }>(
-    `select seq, at, level, message, fields from holdfast.logs
-      where operation_id = $1
-        and level = any($2)
-        and ($3::bigint is null or seq > $3)
-        and ($4::bigint is null or seq < $4)
-      order by seq ${filter.newest ? "desc" : "asc"}
-      limit $5`,
+    `select seq, at, level, message, fields
+       from holdfast.operation_logs($1, $2, $3, $4, $5, $6)`,
     [
       operationId,
       levels.slice(levels.indexOf(filter.level ?? "debug")),
       filter.after ?? null,
       filter.before ?? null,
+      filter.newest ?? false,
       filter.limit + 1,
     ],
   );

@@ -5,6 +5,10 @@ import type { Queryable, Tx } from "./pool.ts";
 
 /** Outcomes: the other half of the ledger. Insert-only, one per item and generation. */
 
+/** SQL: the generation that all items of operation `$1` were last asked for in; 1 for all but jobs. */
+const BASE_GENERATION = `coalesce(
+  (select base_generation from holdfast.jobs where operation_id = $1), 1)`;
+
 export interface Settlement {
   itemNo: number;
   outcome: Outcome;
@@ -69,7 +73,7 @@ export async function settleOpenItems(
   return rowCount ?? 0;
 }
 
-/** Items by their current outcome: that of the newest generation that settled them. */
+/** Items by their current outcome: that of the newest generation that settled them and stands. */
 export async function countOutcomes(
   db: Queryable,
   operationId: string,
@@ -77,7 +81,8 @@ export async function countOutcomes(
   const { rows } = await db.query<{ outcome: Outcome; n: number }>(
     `select outcome, count(*)::int as n
        from (select distinct on (item_no) outcome from holdfast.outcomes
-              where operation_id = $1 order by item_no, generation desc) as current
+              where operation_id = $1 and generation >= ${BASE_GENERATION}
+              order by item_no, generation desc) as current
       group by outcome`,
     [operationId],
   );

@@ -116,8 +116,9 @@ export async function foldDeltas(tx: Tx, limit = 5_000): Promise<number> {
 }
 
 /**
- * Takes what may be run again out of the counts, when a new generation begins: the ledger's current
- * outcome of those items is none.
+ * Takes what is run again out of the counts, when a new generation begins: of a job that is asked for
+ * all its items, everything that was counted and summed (`setRunAgain` comes first); else the ledger's
+ * current outcomes that may be run again.
  */
 export async function uncountRerun(
   tx: Tx,
@@ -126,13 +127,28 @@ export async function uncountRerun(
   stage: string,
 ): Promise<void> {
   await tx.query(
-    `insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, place)
-     select $1, 'generation/' || $2::int, $3, outcome, -count(*)::int,
-            row_number() over (order by outcome) - 1
-       from (select distinct on (item_no) outcome from holdfast.outcomes
-              where operation_id = $1 order by item_no, generation desc) as current
-      where outcome in ('failed', 'lost', 'cancelled')
-      group by outcome
+    `with all_again as (
+       select from holdfast.jobs where operation_id = $1 and base_generation = $2
+     ), counted as (
+       select outcome, stage, -sum(n)::int as n
+         from (select stage, outcome, n from holdfast.progress where operation_id = $1
+               union all
+               select stage, outcome, n from holdfast.progress_deltas
+                where operation_id = $1 and not folded) as shown
+        where stage in ($3, 'sums') and exists (select from all_again)
+        group by stage, outcome having sum(n) <> 0
+       union all
+       select outcome, $3, -count(*)::int
+         from (select distinct on (item_no) outcome from holdfast.outcomes
+                where operation_id = $1 and not exists (select from all_again)
+                order by item_no, generation desc) as current
+        where outcome in ('failed', 'lost', 'cancelled')
+        group by outcome
+     )
+     insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, place)
+     select $1, 'generation/' || $2::int, stage, outcome, n,
+            row_number() over (order by stage, outcome) - 1
+       from counted
      on conflict do nothing`,
     [operationId, generation, stage],
   );

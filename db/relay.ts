@@ -57,7 +57,8 @@ const CANDIDATES = 50;
  * One statement for all three verbs. Starts go round-robin over scopes, beginning after `turn`, one
  * of each scope before a second of any; in a scope by priority, then oldest first. A scope at its
  * cap, or with a million rows waiting, does not hold up the others: each is probed by index. A row
- * that was told and has not begun takes a place until its back-off is over; a paused one takes none.
+ * that was told and has not begun takes a place until its back-off is over; a paused one takes none,
+ * nor does a running job, which waits for whoever claims from it.
  */
 export async function claimForRelay(
   db: Queryable,
@@ -81,7 +82,7 @@ export async function claimForRelay(
      ), running as (
        select tenant, scope, count(*) as n
          from (select tenant, scope from holdfast.operations
-                where state = 'running' and paused_at is null
+                where state = 'running' and paused_at is null and kind <> 'job'
                 union all
                select tenant, scope from holdfast.operations
                 where state = 'accepted' and start_attempts > 0

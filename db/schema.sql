@@ -276,6 +276,7 @@ create table holdfast.job_batches (
   operation_id uuid not null,
   generation integer not null,
   no integer not null,
+  place integer not null,
   first_item integer not null,
   last_item integer not null,
   state text default 'ready'::text not null,
@@ -292,7 +293,7 @@ create table holdfast.job_batches (
 CREATE INDEX job_batches_by_end ON ONLY holdfast.job_batches USING btree (LEAST(leased_until, beat_until)) WHERE (state = 'leased'::text);
 CREATE INDEX job_batches_by_holder ON ONLY holdfast.job_batches USING btree (holder) WHERE (state = 'leased'::text);
 CREATE INDEX job_batches_leased ON ONLY holdfast.job_batches USING btree (operation_id, generation) WHERE (state = 'leased'::text);
-CREATE INDEX job_batches_ready ON ONLY holdfast.job_batches USING btree (operation_id, generation, no) WHERE (state = 'ready'::text);
+CREATE INDEX job_batches_ready ON ONLY holdfast.job_batches USING btree (operation_id, generation, place, first_item) WHERE (state = 'ready'::text);
 
 create table holdfast.job_debts (
   operation_id uuid not null,
@@ -359,14 +360,20 @@ create table holdfast.jobs (
   deliveries smallint not null,
   max_failed_share double precision not null,
   run_again text default 'unfinished'::text not null,
+  base_generation integer default 1 not null,
+  shuffle boolean default false not null,
   collector text,
+  take integer,
   collected_after text,
+  collected integer default 0 not null,
+  page_at timestamp with time zone,
   collected_at timestamp with time zone,
+  repaired_at timestamp with time zone,
   constraint jobs_pkey PRIMARY KEY (operation_id),
   constraint job_failed_share_is_a_share CHECK (((max_failed_share >= (0)::double precision) AND (max_failed_share <= (1)::double precision))),
   constraint job_is_delivered_at_least_once CHECK (((deliveries >= 1) AND (deliveries <= 100))),
   constraint job_lease_is_bounded CHECK ((((lease_seconds >= 1) AND (lease_seconds <= 86400)) AND ((heartbeat_seconds >= 1) AND (heartbeat_seconds <= 86400)))),
-  constraint job_run_again_is_known CHECK ((run_again = ANY (ARRAY['unfinished'::text, 'failed'::text, 'remaining'::text]))),
+  constraint job_run_again_is_known CHECK ((run_again = ANY (ARRAY['unfinished'::text, 'failed'::text, 'remaining'::text, 'all'::text]))),
   constraint job_weighs_at_least_one CHECK ((weight >= (1)::double precision))
 );
 
@@ -395,6 +402,7 @@ create table holdfast.logs (
   constraint log_level_is_known CHECK ((level = ANY (ARRAY['debug'::text, 'info'::text, 'warn'::text, 'error'::text])))
 ) partition by RANGE (at);
 CREATE INDEX logs_of_an_operation ON ONLY holdfast.logs USING btree (operation_id, seq);
+CREATE INDEX logs_of_what_went_wrong ON ONLY holdfast.logs USING btree (operation_id, seq) WHERE (level = ANY (ARRAY['warn'::text, 'error'::text]));
 
 create table holdfast.marks (
   seq bigint generated always as identity not null,
@@ -493,6 +501,7 @@ create table holdfast.outcomes (
   constraint outcomes_pkey PRIMARY KEY (operation_id, item_no, generation),
   constraint outcome_is_known CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'unchanged'::text, 'superseded'::text, 'blocked'::text, 'failed'::text, 'lost'::text, 'cancelled'::text])))
 ) partition by RANGE (operation_id);
+CREATE INDEX outcomes_gone_wrong ON ONLY holdfast.outcomes USING btree (operation_id, generation, item_no) WHERE (outcome = ANY (ARRAY['failed'::text, 'lost'::text]));
 
 create table holdfast.payloads (
   operation_id uuid not null,
@@ -524,6 +533,7 @@ create table holdfast.progress_deltas (
   constraint progress_deltas_pkey PRIMARY KEY (operation_id, source, place)
 ) partition by RANGE (operation_id);
 CREATE INDEX deltas_not_folded ON ONLY holdfast.progress_deltas USING btree (operation_id) WHERE (NOT folded);
+CREATE INDEX job_deltas_by_time ON ONLY holdfast.progress_deltas USING btree (operation_id, at) WHERE (stage = 'job'::text);
 
 create table holdfast.quarantine (
   queue text not null,
@@ -756,13 +766,14 @@ declare
 begin
   select * into claim
     from jsonb_to_record(asked::jsonb) as a(
-      pipelines text[], tenants text[], batches integer, key text, holder text, cap integer,
-      heartbeat boolean);
+      pipelines text[], tenants text[], operation uuid, batches integer, key text, holder text,
+      cap integer, heartbeat boolean);
 
   select coalesce(array_agg(c.operation_id), '{}') into jobs
     from holdfast.claimable_jobs() c
    where c.pipeline = any(claim.pipelines)
-     and (claim.tenants is null or c.tenant = any(claim.tenants));
+     and (claim.tenants is null or c.tenant = any(claim.tenants))
+     and (claim.operation is null or c.operation_id = claim.operation);
   jobs_waiting := cardinality(jobs);
   if jobs_waiting = 0 then
     return jsonb_build_object('waiting', 0, 'batches', leases);
@@ -821,7 +832,7 @@ begin
          select r.no from holdfast.job_batches r
           where r.operation_id = job.operation_id and r.generation = job.open_generation
             and r.state = 'ready'
-          order by r.no limit 1 for update skip locked)
+          order by r.place, r.first_item limit 1 for update skip locked)
     returning b.no, b.first_item, b.last_item, b.lease, b.delivery, b.leased_until, b.beat_until
          into got;
     if not found then
@@ -837,7 +848,8 @@ begin
           select from holdfast.outcomes o
            where o.operation_id = i.operation_id and o.item_no = i.no
              and (o.generation = job.open_generation
-                  or o.outcome not in ('failed', 'lost', 'cancelled')))
+                  or o.outcome not in ('failed', 'lost', 'cancelled')
+                     and o.generation >= job.base_generation))
       limit 1;
     if not found then
       update holdfast.job_batches b
@@ -878,7 +890,8 @@ begin
       'beatUntil', got.beat_until, 'heartbeatSeconds', job.heartbeat_seconds);
     taken := taken + 1;
   end loop;
-  return jsonb_build_object('waiting', jobs_waiting, 'batches', leases);
+  return jsonb_build_object('waiting', jobs_waiting, 'batches', leases,
+                            'held', case when room <= 0 then claim.cap - room end);
 end $function$;
 
 CREATE OR REPLACE FUNCTION holdfast.claimable_jobs()
@@ -917,4 +930,43 @@ begin
   execute format('create index if not exists index_rows_by_trigram on holdfast.index_rows
                     using gin (value %I.gin_trgm_ops) where words is null', place);
   return true;
+end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.operation_logs(of_operation uuid, levels text[], after_seq bigint, before_seq bigint, newest boolean, most integer)
+ RETURNS TABLE(seq bigint, at timestamp with time zone, level text, message text, fields jsonb)
+ LANGUAGE plpgsql
+ STABLE
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+declare
+  first_seq bigint := coalesce(after_seq + 1, 0);
+  last_seq bigint := coalesce(before_seq - 1, 9223372036854775807);
+begin
+  if newest and levels <@ '{warn,error}' then
+    return query
+    select l.seq, l.at, l.level, l.message, l.fields from holdfast.logs l
+     where l.operation_id = of_operation and l.seq between first_seq and last_seq
+       and l.level in ('warn', 'error') and l.level = any(levels)
+     order by l.seq desc limit most;
+  elsif newest then
+    return query
+    select l.seq, l.at, l.level, l.message, l.fields from holdfast.logs l
+     where l.operation_id = of_operation and l.seq between first_seq and last_seq
+       and l.level = any(levels)
+     order by l.seq desc limit most;
+  elsif levels <@ '{warn,error}' then
+    return query
+    select l.seq, l.at, l.level, l.message, l.fields from holdfast.logs l
+     where l.operation_id = of_operation and l.seq between first_seq and last_seq
+       and l.level in ('warn', 'error') and l.level = any(levels)
+     order by l.seq limit most;
+  else
+    return query
+    select l.seq, l.at, l.level, l.message, l.fields from holdfast.logs l
+     where l.operation_id = of_operation and l.seq between first_seq and last_seq
+       and l.level = any(levels)
+     order by l.seq limit most;
+  end if;
 end $function$;

@@ -1,6 +1,7 @@
 import { deliveryDepth } from "./delivery-status.ts";
 import { countFindings } from "./findings.ts";
 import { readIndexLanes, type LaneRow } from "./index-lanes.ts";
+import { readPipelineStats, type PipelineStats } from "./job-stats.ts";
 import { markDepths } from "./marks.ts";
 import type { Db, Queryable } from "./pool.ts";
 import { overdueStarts } from "./throughput.ts";
@@ -8,7 +9,7 @@ import { onlineWorkers } from "./workers.ts";
 
 /**
  * What the whole installation looks like in numbers, for gauges: no tenant and no bank in it, so
- * there are few labels however many of those there are.
+ * there are few labels however many of those there are. Of pipelines whoever shows them shows a few.
  */
 export interface Stats {
   open: { kind: string; state: string; n: number }[];
@@ -20,6 +21,8 @@ export interface Stats {
   deliveries: { pending: number; due: number; oldest: Date | null };
   /** The search index, lane by lane. */
   index: LaneRow[];
+  /** Jobs, by the pipelines their workers ask for. */
+  pipelines: PipelineStats[];
   openFindings: number;
   workersOnline: number;
 }
@@ -36,6 +39,7 @@ export function readStats(db: Db): Promise<Stats> {
       marks: await markDepths(tx),
       deliveries: await deliveryDepth(tx),
       index: await readIndexLanes(tx),
+      pipelines: await readPipelineStats(tx),
       openFindings: await countFindings(tx),
       workersOnline: (await onlineWorkers(tx)).length,
     }),

@@ -67,6 +67,9 @@ const missingChildren: RowCheck = {
         where (items <> total or subs <> batches)
           and not (items = 0 and subs = 0 and not exists (select from holdfast.outcomes o
                      where o.operation_id = counted.id))
+          and not (state in ('accepted', 'running') and exists (select from holdfast.jobs j
+                     where j.operation_id = counted.id and j.collector is not null
+                       and j.collected_at is null))
         order by id limit ${MOST_SUBJECTS}`,
     );
     return rows.map((row) =>
@@ -128,6 +131,13 @@ const CHILDREN = [
   "progress",
   "attempts",
   "flights",
+  "jobs",
+  "job_batches",
+  "job_leases",
+  "job_results",
+  "late_results",
+  "job_turns",
+  "job_debts",
 ] as const;
 
 export const COMPLETENESS_CHECKS: readonly RowCheck[] = [

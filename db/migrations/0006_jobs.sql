@@ -16,15 +16,24 @@ create table holdfast.jobs (
   deliveries smallint not null,
   max_failed_share double precision not null,
   run_again text not null default 'unfinished',
+  -- Outcomes of generations before this one do not stand: all items were asked for again.
+  base_generation integer not null default 1,
+  shuffle boolean not null default false,
+  -- Who finds its items, at most so many; how far they are, and when the last page and all were there.
   collector text,
+  take integer,
   collected_after text,
+  collected integer not null default 0,
+  page_at timestamptz,
   collected_at timestamptz,
+  -- When batches were last made for items that nothing would have handed out.
+  repaired_at timestamptz,
   constraint job_weighs_at_least_one check (weight >= 1),
   constraint job_is_delivered_at_least_once check (deliveries between 1 and 100),
   constraint job_lease_is_bounded
     check (lease_seconds between 1 and 86400 and heartbeat_seconds between 1 and 86400),
   constraint job_failed_share_is_a_share check (max_failed_share between 0 and 1),
-  constraint job_run_again_is_known check (run_again in ('unfinished', 'failed', 'remaining'))
+  constraint job_run_again_is_known check (run_again in ('unfinished', 'failed', 'remaining', 'all'))
 );
 
 -- Whose turn it is, one row an open job: what it has been served, divided by its weight; the least is
@@ -48,13 +57,16 @@ create table holdfast.job_debts (
   primary key (operation_id, no)
 );
 
--- Consecutive items that are handed out together. Of `lease` and `delivery`, only the second is
--- bounded: a lease that was released has cost no delivery. `beat_until`: when the next sign of life is
--- due, from the first one on.
+-- Consecutive items that are handed out together, as the sub-batch of the same number, or one item
+-- alone under its number with a minus: what is open of a batch before its last delivery. Batches are
+-- handed out in order of their places. Of `lease` and `delivery`, only the second is bounded: a lease
+-- that was released has cost no delivery. `beat_until`: when the next sign of life is due, from the
+-- first one on.
 create table holdfast.job_batches (
   operation_id uuid not null,
   generation integer not null,
   no integer not null,
+  place integer not null,
   first_item integer not null,
   last_item integer not null,
   state text not null default 'ready',
@@ -69,7 +81,7 @@ create table holdfast.job_batches (
   constraint leased_job_batch_has_holder_and_end
     check ((state = 'leased') = (holder is not null and leased_until is not null))
 ) partition by range (operation_id);
-create index job_batches_ready on holdfast.job_batches (operation_id, generation, no)
+create index job_batches_ready on holdfast.job_batches (operation_id, generation, place, first_item)
   where state = 'ready';
 create index job_batches_leased on holdfast.job_batches (operation_id, generation)
   where state = 'leased';
@@ -132,6 +144,56 @@ create table holdfast.job_workers (
   primary key (key, worker)
 );
 
+-- How fast a job is, and when anything of it last came back, without a look at the rest.
+create index job_deltas_by_time on holdfast.progress_deltas (operation_id, at)
+  where stage = 'job';
+-- What went wrong, without a look at what went well.
+create index outcomes_gone_wrong on holdfast.outcomes (operation_id, generation, item_no)
+  where outcome in ('failed', 'lost');
+
+-- Lines that somebody has to see are found without the others.
+create index logs_of_what_went_wrong on holdfast.logs (operation_id, seq)
+  where level in ('warn', 'error');
+
+-- Lines of an operation in order of writing, or from the newest back, `most` of them between two.
+-- A log of today is unknown to the statistics: planned as if it were short, all of it would be read and
+-- sorted for one page.
+create function holdfast.operation_logs(
+  of_operation uuid, levels text[], after_seq bigint, before_seq bigint, newest boolean, most integer
+) returns table (seq bigint, at timestamptz, level text, message text, fields jsonb)
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+declare
+  first_seq bigint := coalesce(after_seq + 1, 0);
+  last_seq bigint := coalesce(before_seq - 1, 9223372036854775807);
+begin
+  if newest and levels <@ '{warn,error}' then
+    return query
+    select l.seq, l.at, l.level, l.message, l.fields from holdfast.logs l
+     where l.operation_id = of_operation and l.seq between first_seq and last_seq
+       and l.level in ('warn', 'error') and l.level = any(levels)
+     order by l.seq desc limit most;
+  elsif newest then
+    return query
+    select l.seq, l.at, l.level, l.message, l.fields from holdfast.logs l
+     where l.operation_id = of_operation and l.seq between first_seq and last_seq
+       and l.level = any(levels)
+     order by l.seq desc limit most;
+  elsif levels <@ '{warn,error}' then
+    return query
+    select l.seq, l.at, l.level, l.message, l.fields from holdfast.logs l
+     where l.operation_id = of_operation and l.seq between first_seq and last_seq
+       and l.level in ('warn', 'error') and l.level = any(levels)
+     order by l.seq limit most;
+  else
+    return query
+    select l.seq, l.at, l.level, l.message, l.fields from holdfast.logs l
+     where l.operation_id = of_operation and l.seq between first_seq and last_seq
+       and l.level = any(levels)
+     order by l.seq limit most;
+  end if;
+end $$;
+
 -- Jobs that may be served now: the one definition, for claims and for whoever counts what waits.
 -- `offset 0` keeps the search for a ready batch one look into an index for each job; a join would read
 -- every batch there is.
@@ -158,7 +220,8 @@ create function holdfast.claimable_jobs() returns table (
 $$;
 
 -- Hands out batches, least served job first, up to what the worker may hold. Answers
--- `{ waiting, batches }`: jobs that had something ready, and the leases. Nothing waits for another
+-- `{ waiting, held, batches }`: jobs that had something ready, batches that the worker held when that
+-- is why it gets none, and the leases. Nothing waits for another
 -- claim but one of the same worker. `secrets` holds 16 bytes for each batch asked for; what is stored
 -- of them is a digest, with all that the lease is bound to.
 create function holdfast.claim_job_batches(asked text, secrets bytea) returns jsonb
@@ -179,13 +242,14 @@ declare
 begin
   select * into claim
     from jsonb_to_record(asked::jsonb) as a(
-      pipelines text[], tenants text[], batches integer, key text, holder text, cap integer,
-      heartbeat boolean);
+      pipelines text[], tenants text[], operation uuid, batches integer, key text, holder text,
+      cap integer, heartbeat boolean);
 
   select coalesce(array_agg(c.operation_id), '{}') into jobs
     from holdfast.claimable_jobs() c
    where c.pipeline = any(claim.pipelines)
-     and (claim.tenants is null or c.tenant = any(claim.tenants));
+     and (claim.tenants is null or c.tenant = any(claim.tenants))
+     and (claim.operation is null or c.operation_id = claim.operation);
   jobs_waiting := cardinality(jobs);
   if jobs_waiting = 0 then
     return jsonb_build_object('waiting', 0, 'batches', leases);
@@ -244,7 +308,7 @@ begin
          select r.no from holdfast.job_batches r
           where r.operation_id = job.operation_id and r.generation = job.open_generation
             and r.state = 'ready'
-          order by r.no limit 1 for update skip locked)
+          order by r.place, r.first_item limit 1 for update skip locked)
     returning b.no, b.first_item, b.last_item, b.lease, b.delivery, b.leased_until, b.beat_until
          into got;
     if not found then
@@ -260,7 +324,8 @@ begin
           select from holdfast.outcomes o
            where o.operation_id = i.operation_id and o.item_no = i.no
              and (o.generation = job.open_generation
-                  or o.outcome not in ('failed', 'lost', 'cancelled')))
+                  or o.outcome not in ('failed', 'lost', 'cancelled')
+                     and o.generation >= job.base_generation))
       limit 1;
     if not found then
       update holdfast.job_batches b
@@ -301,5 +366,6 @@ begin
       'beatUntil', got.beat_until, 'heartbeatSeconds', job.heartbeat_seconds);
     taken := taken + 1;
   end loop;
-  return jsonb_build_object('waiting', jobs_waiting, 'batches', leases);
+  return jsonb_build_object('waiting', jobs_waiting, 'batches', leases,
+                            'held', case when room <= 0 then claim.cap - room end);
 end $$;

@@ -1,15 +1,16 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { finishOperation } from "../../db/finish.ts";
 import { claimBatches } from "../../db/job-claim.ts";
-import { expireLeases } from "../../db/job-leases.ts";
+import { closeExpired, expireDueLeases, expireLeases } from "../../db/job-leases.ts";
 import { postResults } from "../../db/job-post.ts";
 import { countBatches } from "../../db/jobs.ts";
 import { findOperation } from "../../db/operations.ts";
 import { countOutcomes } from "../../db/outcomes.ts";
 import { openDb, type Db } from "../../db/pool.ts";
+import { foldDeltas, readProgress } from "../../db/progress.ts";
 import { until } from "../../dev/until.ts";
 import { fairnessOf } from "../../domain/job.ts";
-import { fresh } from "../support/fresh.ts";
+import { freshDb as fresh } from "../support/fresh-db.ts";
 import { aJob, claimed, countsOf, passLease, post, results } from "../support/jobs.ts";
 
 /** All connections are there, so that what begins at once is at work at once. */
@@ -81,21 +82,29 @@ test("two who post one batch at once in any order, while it expires, agree on on
   const { db } = await fresh();
   const size = 400;
   await warm(db);
-  for (let round = 0; round < 12; round++) {
-    const id = await aJob(db, { items: size, batchSize: size });
+  for (let round = 0; round < 16; round++) {
+    // Of two deliveries that are over, what is open is cut into items; of the only one, it is lost.
+    const deliveries = round % 2 === 0 ? 3 : 1;
+    const id = await aJob(db, { items: size, batchSize: size, deliveries });
     const [first] = await claimed(db, "a");
     await passLease(db, first);
-    await db.transaction((tx) => expireLeases(tx));
-    const [second] = await claimed(db, "b");
-    await passLease(db, second);
+    let second = first!;
+    if (deliveries === 3) {
+      await db.transaction((tx) => expireLeases(tx));
+      second = (await claimed(db, "b"))[0]!;
+      await passLease(db, second);
+    }
     const shuffled = (lease: typeof first, seed: number) =>
       results(lease!).toSorted((a, b) => ((a.item! * seed) % 401) - ((b.item! * seed) % 401));
-    const [one, other, expired] = await Promise.all([
+    const waits = async <T>(turns: number, work: () => Promise<T>): Promise<T> => {
+      for (let n = 0; n < turns; n++) await db.query("select 1");
+      return work();
+    };
+    const [one, other, { lost }] = await Promise.all([
       post(db, id, shuffled(first, 7 + round)),
       post(db, id, shuffled(second, 31 + round)),
-      db.transaction((tx) => expireLeases(tx)),
+      waits(round * 3, () => expireDueLeases(db)),
     ]);
-    const lost = expired.reduce((sum, batch) => sum + batch.lost, 0);
     expect(one.accepted + other.accepted + lost).toBe(size);
     expect(one.duplicate + other.duplicate + one.late + other.late).toBe(size + lost);
     const outcomes = await countOutcomes(db, id);
@@ -103,9 +112,45 @@ test("two who post one batch at once in any order, while it expires, agree on on
     const counts = await countsOf(db, id);
     expect(counts["job/succeeded"] ?? 0).toBe(outcomes.succeeded ?? 0);
     expect(counts["job/lost"] ?? 0).toBe(outcomes.lost ?? 0);
-    expect(await countBatches(db, id)).toEqual({ ready: 0, leased: 0, done: 1 });
+    // However it went, nothing is left that somebody would have to claim first.
+    expect(await countBatches(db, id)).toMatchObject({ ready: 0, leased: 0 });
+    expect((await findOperation(db, id))!.wake_at).toBeInstanceOf(Date);
   }
 }, 60_000);
+
+test("results that land while their batch is cut into items leave nothing that would have to be claimed first", async () => {
+  const { db } = await fresh();
+  const id = await aJob(db, { items: 10 });
+  const [lease] = await claimed(db, "a");
+  await passLease(db);
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  let expiring: Promise<Awaited<ReturnType<typeof expireLeases>>> | undefined;
+  const body = { operationId: id, key: "key", results: results(lease!) };
+  const posting = postResults(db, body, async () => {
+    // Whoever expires the lease sees nothing of these results yet, and commits after them.
+    await new Promise<void>((looked) => {
+      expiring = db.transaction(async (tx) => {
+        const expired = await expireLeases(tx);
+        looked();
+        await held;
+        return expired;
+      });
+    });
+  });
+  await until(
+    async () => (await waitingForLocks(db)) > 0,
+    10_000,
+    () => "nobody waits",
+  );
+  release();
+  expect((await posting).answer).toMatchObject({ accepted: 10 });
+  const expired = await expiring!;
+  expect(expired).toMatchObject([{ state: "split", items: body.results.map(({ item }) => item) }]);
+  await closeExpired(db, expired);
+  expect(await countBatches(db, id)).toMatchObject({ ready: 0, leased: 0 });
+  expect((await findOperation(db, id))!.wake_at).toBeInstanceOf(Date);
+});
 
 test("a post repeated while the first is at work is told what the first is told", async () => {
   const { db } = await fresh();
@@ -200,10 +245,14 @@ test("four pollers serve small and large jobs alike: equal shares while there is
   await Promise.all(Array.from({ length: 4 }, (_, n) => poll(`poller-${n}`)));
   for (const share of shares) expect(share).toBeGreaterThanOrEqual(0.95);
   expect(shares.length).toBeGreaterThanOrEqual(2);
-  // Answers of claims at once come in any order: as many more as there are pollers.
-  expect(new Set(order.slice(0, ids.length + 3)).size).toBe(ids.length);
+  // In the order they were handed out: answers of claims at once come in any.
+  const { rows } = await db.query<{ id: string }>(
+    "select operation_id as id from holdfast.job_leases order by at",
+  );
+  const handed = rows.map(({ id }) => id);
+  expect(new Set(handed.slice(0, ids.length + 3)).size).toBe(ids.length);
   for (let from = 0; from + 16 <= 60; from += 1) {
-    expect(new Set(order.slice(from, from + 15)).size).toBe(ids.length);
+    expect(new Set(handed.slice(from, from + 15)).size).toBe(ids.length);
   }
 }, 60_000);
 
@@ -237,47 +286,158 @@ test("weights share out what is handed out, a new job is served next, and one th
   expect([three.get(heavy), three.get(light), three.get(late)]).toEqual([20, 5, 5]);
 });
 
-test("a cancel and the last result at once end in one state that follows from the ledger", async () => {
+const SEEDS = Number(process.env["HOLDFAST_CANCEL_SEEDS"] ?? 1_000);
+
+test("a cancel and the last result at once end in one state that follows from the ledger, and counts never go back", async () => {
   const { db } = await fresh();
-  const ended = { completed: 0, cancelled: 0 };
-  const until = Date.now() + 12_000;
-  for (let seed = 0; seed < 1_000 && Date.now() < until; seed++) {
+  const open = new Set<string>();
+  const reader = watchCounts(db, () => [...open]);
+  const ends = new Map<string, { finished: object; accepted: number }>();
+  const seeded = async (seed: number) => {
     const id = await aJob(db, { items: 2, batchSize: 2, pipeline: `p${seed}` });
+    open.add(id);
     const [lease] = await claimed(db, "w", { pipelines: [`p${seed}`] });
-    await post(db, id, results(lease!, [1]));
-    const cancel = () =>
-      db.transaction((tx) =>
-        finishOperation(tx, {
-          id,
-          generation: 1,
-          outcome: "cancelled",
-          reason: "asked to",
-          by: "me",
-        }),
-      );
-    const last = () => post(db, id, results(lease!, [2]));
     const waits = async <T>(turns: number, work: () => Promise<T>): Promise<T> => {
       for (let n = 0; n < turns; n++) await db.query("select 1");
       return work();
     };
     const [finished, answer] = await Promise.all([
-      waits(seed % 3, cancel),
-      waits((seed >> 1) % 3, last),
+      waits(seed % 3, () => cancel(db, id)),
+      waits((seed >> 1) % 3, () => post(db, id, results(lease!))),
     ]);
-    const row = (await findOperation(db, id))!;
-    const counts = await countOutcomes(db, id);
-    expect(finished.state).toBe(row.state);
-    expect(row.result).toEqual(counts);
-    if (answer.accepted === 1) {
-      expect([row.state, counts]).toEqual(["completed", { succeeded: 2 }]);
-      ended.completed++;
-    } else {
-      expect(answer.late).toBe(1);
-      expect([row.state, counts]).toEqual(["cancelled", { succeeded: 1, cancelled: 1 }]);
-      ended.cancelled++;
-    }
-    expect(await countsOf(db, id)).toMatchObject({ "job/succeeded": counts.succeeded });
-    expect(await cancel()).toEqual(finished);
+    expect(answer.accepted + answer.late).toBe(2);
+    ends.set(id, { finished, accepted: answer.accepted });
+    open.delete(id);
+  };
+  const LANES = 4;
+  try {
+    await Promise.all(
+      Array.from({ length: LANES }, async (_, lane) => {
+        for (let seed = lane; seed < SEEDS; seed += LANES) await seeded(seed);
+      }),
+    );
+  } finally {
+    await reader.stop();
   }
-  expect(Math.min(ended.completed, ended.cancelled)).toBeGreaterThan(5);
+  const { rows } = await db.query<{ id: string; state: string; result: object; ledger: object }>(
+    `select op.id, op.state, op.result,
+            (select jsonb_object_agg(outcome, n)
+               from (select outcome, count(*) as n from holdfast.outcomes
+                      where operation_id = op.id group by 1) o) as ledger
+       from holdfast.operations op`,
+  );
+  const progress = await readProgress(db, [...ends.keys()]);
+  const seen = { completed: 0, cancelled: 0 };
+  for (const { id, state, result, ledger } of rows) {
+    const { finished, accepted } = ends.get(id)!;
+    const [expected, counts] =
+      accepted === 2
+        ? (["completed", { succeeded: 2 }] as const)
+        : (["cancelled", { cancelled: 2 }] as const);
+    expect([state, result, ledger]).toEqual([expected, counts, counts]);
+    expect(finished).toMatchObject({ state, counts });
+    const job = progress.get(id)!.filter(({ stage }) => stage === "job");
+    expect(Object.fromEntries(job.map(({ outcome, n }) => [outcome, n]))).toEqual(counts);
+    seen[expected]++;
+  }
+  expect(seen.completed + seen.cancelled).toBe(SEEDS);
+  expect(Math.min(seen.completed, seen.cancelled)).toBeGreaterThan(SEEDS / 200);
+  const [id, { finished }] = [...ends][0]!;
+  expect(await cancel(db, id)).toEqual(finished);
+}, 240_000);
+
+const cancel = (db: Db, id: string) =>
+  db.transaction((tx) =>
+    finishOperation(tx, { id, generation: 1, outcome: "cancelled", reason: "asked to", by: "me" }),
+  );
+
+test("whoever reads while results, repeats, expiries and folds are at work sees counts that only grow, and never more than there are", async () => {
+  const { db, url } = await fresh();
+  const size = 600;
+  const id = await aJob(db, { items: size, batchSize: 10, deliveries: 2 });
+  const reading = openDb({ url, size: 2, name: "reading" });
+  onTestFinished(() => reading.close());
+  const reader = watchCounts(reading, () => [id], size);
+  let working = true;
+  const often = async (work: () => Promise<unknown>) => {
+    while (working) await work();
+  };
+  const upkeep = [
+    often(() => reading.transaction((tx) => foldDeltas(tx, 7))),
+    often(() => expireDueLeases(db)),
+  ];
+  let first: Awaited<ReturnType<typeof claimed>>[number] | undefined;
+  const pull = async (worker: string, seed: number) => {
+    for (let n = seed; ; n++) {
+      const [lease] = await claimed(db, worker);
+      if (!lease) {
+        const { ready, leased } = await countBatches(db, id);
+        if (ready + leased === 0) return;
+        continue;
+      }
+      first ??= lease;
+      // Some are never answered, some in part, some twice.
+      if (n % 5 === 0) await passLease(db, lease);
+      else {
+        const [half, rest] = [lease.items.slice(0, 5), lease.items.slice(5)];
+        await post(db, id, results(lease, half));
+        if (n % 3 === 0) await post(db, id, results(lease, half));
+        if (n % 7 === 0) await passLease(db, lease);
+        else if (rest.length > 0) await post(db, id, results(lease, rest));
+      }
+      await post(db, id, results(first, first.items.slice(0, 2)));
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: 4 }, (_, n) => pull(`w${n}`, n)));
+  } finally {
+    working = false;
+    await Promise.all(upkeep);
+    await reader.stop();
+  }
+  expect(reader.looks()).toBeGreaterThan(20);
+  const counts = await countsOf(db, id);
+  const outcomes = await countOutcomes(db, id);
+  expect((outcomes.succeeded ?? 0) + (outcomes.lost ?? 0)).toBe(size);
+  expect(counts).toMatchObject({
+    "job/succeeded": outcomes.succeeded,
+    "job/lost": outcomes.lost,
+    "sums/seen": 2 * outcomes.succeeded!,
+  });
 }, 60_000);
+
+/** Reads the counts of jobs over and over: each only grows, and their sum is at most `total`. */
+function watchCounts(db: Db, ids: () => string[], total = 2) {
+  const seen = new Map<string, number>();
+  let looks = 0;
+  let reading = true;
+  const reader = (async () => {
+    while (reading) {
+      for (const [id, deltas] of await readProgress(db, ids())) {
+        let settled = 0;
+        for (const { stage, outcome, n } of deltas) {
+          const name = `${id} ${stage}/${outcome}`;
+          expect(n, name).toBeGreaterThanOrEqual(seen.get(name) ?? 0);
+          seen.set(name, n);
+          if (stage === "job") settled += n;
+        }
+        expect(settled, id).toBeLessThanOrEqual(total);
+        // What was seen is still there: a count that is gone has gone back to none.
+        const there = deltas.map(({ stage, outcome }) => `${id} ${stage}/${outcome}`);
+        for (const name of seen.keys()) {
+          if (name.startsWith(id)) expect(there).toContain(name);
+        }
+      }
+      looks++;
+    }
+  })();
+  // Told at the end; until then nobody waits for it.
+  reader.catch(() => undefined);
+  return {
+    looks: () => looks,
+    async stop() {
+      reading = false;
+      await reader;
+    },
+  };
+}

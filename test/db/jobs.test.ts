@@ -2,8 +2,15 @@ import { expect, test } from "vitest";
 import { setBrake } from "../../db/brakes.ts";
 import { finishOperation } from "../../db/finish.ts";
 import { claimBatches } from "../../db/job-claim.ts";
-import { expireLeases, extendLeases, releaseLeases } from "../../db/job-leases.ts";
+import {
+  expireDueLeases,
+  expireLeases,
+  extendLeases,
+  hasDueLeases,
+  releaseLeases,
+} from "../../db/job-leases.ts";
 import { postResults } from "../../db/job-post.ts";
+import { countOpen, hasOpenItem, listItems, listSubBatches } from "../../db/items.ts";
 import { countLateResults, listResults } from "../../db/job-results.ts";
 import {
   countBatches,
@@ -11,13 +18,12 @@ import {
   openJob,
   pipelineDepths,
   setRunAgain,
-  wakeSettledJobs,
 } from "../../db/jobs.ts";
 import { findOperation, markAcceptedAgain, markCancelRequested } from "../../db/operations.ts";
 import { countOutcomes } from "../../db/outcomes.ts";
 import type { Db } from "../../db/pool.ts";
 import { uncountRerun } from "../../db/progress.ts";
-import { fresh } from "../support/fresh.ts";
+import { freshDb as fresh } from "../support/fresh-db.ts";
 import { aJob, begin, claimed, countsOf, passLease, post, results } from "../support/jobs.ts";
 
 const expire = (db: Db) => db.transaction((tx) => expireLeases(tx));
@@ -27,9 +33,11 @@ const finish = (db: Db, id: string, generation = 1) =>
     finishOperation(tx, { id, generation, outcome: "cancelled", reason: "asked to", by: "test" }),
   );
 
-async function runAgain(db: Db, id: string, generation: number, items?: "failed" | "remaining") {
+type Items = Parameters<typeof setRunAgain>[2];
+
+async function runAgain(db: Db, id: string, generation: number, items: Items = "unfinished") {
   await db.transaction(async (tx) => {
-    if (items) await setRunAgain(tx, id, items);
+    await setRunAgain(tx, id, items, generation);
     await uncountRerun(tx, id, generation, "job");
     await markAcceptedAgain(tx, id);
   });
@@ -180,14 +188,16 @@ test("rows a user writes with a post are there exactly when it counts, and only 
   expect(await countOutcomes(db, id)).toEqual({ succeeded: 3 });
 });
 
-test("a lease that is over is handed out again with what is open, then what is left is lost; what comes late is kept and told so", async () => {
+test("a lease that is over is handed out again with what is open; what comes late for it still counts", async () => {
   const { db } = await fresh();
-  const id = await aJob(db, { items: 10 });
+  const id = await aJob(db, { items: 10, deliveries: 3 });
   const [first] = await claimed(db, "a");
   await post(db, id, results(first!, [1, 2, 3]));
   expect(await expire(db)).toEqual([]);
   await passLease(db);
+  expect(await hasDueLeases(db)).toBe(true);
   expect(await expire(db)).toMatchObject([{ batch: 1, state: "ready", lost: 0, holder: "key/a" }]);
+  expect(await hasDueLeases(db)).toBe(false);
 
   const [second] = await claimed(db, "b");
   expect(second).toMatchObject({ batch: 1, delivery: 2, items: range(4, 10) });
@@ -196,22 +206,66 @@ test("a lease that is over is handed out again with what is open, then what is l
   expect(await extendLeases(db, [first!.handle], "key")).toMatchObject([
     { status: "ended", cancelled: false },
   ]);
-  await passLease(db);
-  expect(await expire(db)).toMatchObject([{ state: "done", lost: 6 }]);
-  expect(await claimed(db, "c")).toEqual([]);
-  expect(await wakeSettledJobs(db)).toBe(1);
-  expect(await wakeSettledJobs(db)).toBe(0);
-
-  const counts = { "job/succeeded": 4, "job/lost": 6, "leases/expiries": 2, "sums/seen": 8 };
-  expect(await countsOf(db, id)).toEqual(counts);
-  expect(await post(db, id, results(second!, [4, 5]))).toMatchObject({ duplicate: 1, late: 1 });
-  expect(await post(db, id, results(second!, [5]))).toMatchObject({ late: 1 });
-  expect(await countsOf(db, id)).toMatchObject({ "job/succeeded": 4, "job/lost": 6 });
-  expect(await countLateResults(db, id)).toEqual({ lost: 1 });
   expect(await countDeliveries(db, id)).toEqual({ deliveries: 2, redeliveries: 1 });
+});
+
+test("the last delivery is item by item: one that kills its worker is lost alone, and what comes late is kept and told so", async () => {
+  const { db } = await fresh();
+  const id = await aJob(db, { items: 10 });
+  const [first] = await claimed(db, "a");
+  await post(db, id, results(first!, [1, 2, 3]));
+  await passLease(db);
+  expect(await expire(db)).toMatchObject([{ state: "split", lost: 0, items: range(4, 10) }]);
+  expect(await countBatches(db, id)).toEqual({ ready: 7, leased: 0, done: 1 });
+  // The first holder is late, and so saves its item from being handed out again.
+  expect(await post(db, id, results(first!, [4]))).toMatchObject({ accepted: 1 });
+  expect(await countBatches(db, id)).toEqual({ ready: 6, leased: 0, done: 2 });
+
+  const alone = await claimed(db, "b", { limit: 10 });
+  expect(alone.map((lease) => [lease.batch, lease.delivery, lease.items])).toEqual(
+    range(5, 10).map((item) => [-item, 2, [item]]),
+  );
+  const [poison, ...good] = alone;
+  for (const lease of good) {
+    expect(await post(db, id, results(lease))).toMatchObject({ accepted: 1 });
+  }
+  expect((await findOperation(db, id))!.wake_at).toBeNull();
+  expect(await releaseLeases(db, [poison!.handle], "key")).toMatchObject([{ status: "released" }]);
+  const [again] = await claimed(db, "c");
+  expect(again).toMatchObject({ batch: -5, delivery: 2, items: [5] });
+  await passLease(db);
+  expect(await expireDueLeases(db)).toEqual({ expired: 1, lost: 1 });
+  expect((await findOperation(db, id))!.wake_at).toBeInstanceOf(Date);
+  expect(await claimed(db, "d")).toEqual([]);
+
+  const counts = { "job/succeeded": 9, "job/lost": 1, "leases/expiries": 2, "leases/releases": 1 };
+  expect(await countsOf(db, id)).toEqual({ ...counts, "sums/seen": 18 });
+  expect(await post(db, id, results(again!, [5]))).toMatchObject({ late: 1 });
+  expect(await post(db, id, results(first!, [4, 5]))).toMatchObject({ duplicate: 1, late: 1 });
+  expect(await countsOf(db, id)).toMatchObject(counts);
+  expect(await countLateResults(db, id)).toEqual({ lost: 2 });
   expect(await finish(db, id)).toMatchObject({
+    state: "completed",
+    reason: "completed with 1 error",
+    counts: { succeeded: 9, lost: 1 },
+  });
+});
+
+test("a batch with one open item is not cut any further, and one delivery is all where one is allowed", async () => {
+  const { db } = await fresh();
+  const id = await aJob(db, { items: 3 });
+  const [lease] = await claimed(db, "a");
+  await post(db, id, results(lease!, [1, 3]));
+  await passLease(db);
+  expect(await expire(db)).toMatchObject([{ batch: 1, state: "ready", items: [] }]);
+  expect(await claimed(db, "a")).toMatchObject([{ batch: 1, delivery: 2, items: [2] }]);
+  const once = await aJob(db, { items: 3, deliveries: 1 });
+  await claimed(db, "a");
+  await passLease(db, { operationId: once, batch: 1 });
+  expect(await expire(db)).toMatchObject([{ operation_id: once, state: "done", lost: 3 }]);
+  expect(await finish(db, once)).toMatchObject({
     state: "failed",
-    reason: "of 10 items, 6 lost: lost: handed out 2 times, last to key/b, and never answered",
+    reason: "of 3 items, 3 lost: lost: handed out 1 times, last to key/a, and never answered",
   });
 });
 
@@ -230,14 +284,14 @@ test("an extended lease is not over before it says, and a sign of life is expect
       [seconds],
     );
   await ages(61);
-  expect(await expire(db)).toMatchObject([{ batch: beating!.batch, state: "ready" }]);
+  expect(await expire(db)).toMatchObject([{ batch: beating!.batch, state: "split" }]);
   const [extended] = await extendLeases(db, [plain!.handle], "key");
   expect(extended).toMatchObject({ status: "extended", cancelled: false });
   expect(Date.parse(extended!.leasedUntil!)).toBeGreaterThan(plain!.leasedUntil.getTime());
   await ages(59);
   expect(await expire(db)).toEqual([]);
   await ages(2);
-  expect(await expire(db)).toMatchObject([{ batch: plain!.batch, state: "ready" }]);
+  expect(await expire(db)).toMatchObject([{ batch: plain!.batch, state: "split" }]);
 });
 
 test("an extend never shortens a lease", async () => {
@@ -402,6 +456,56 @@ test("a run again may take up only what failed, or only what remained; the rest 
     await finish(db, id, 2);
     expect(await countOutcomes(db, id)).toEqual(counts);
   }
+});
+
+test("a run again of all begins anew: nothing of before counts, in the ledger, in progress, in sums or among results", async () => {
+  const { db } = await fresh();
+  const id = await aJob(db, { items: 30 });
+  const held = await claimed(db, "a", { limit: 3 });
+  for (const lease of held.slice(0, 2)) await post(db, id, results(lease));
+  await post(db, id, [{ handle: held[2]!.handle, error: "bad" }]);
+  await finish(db, id);
+  expect(await countOpen(db, id, 2)).toBe(10);
+
+  await runAgain(db, id, 2, "all");
+  expect(await countOpen(db, id, 2)).toBe(30);
+  expect(await hasOpenItem(db, id, 2)).toBe(true);
+  expect(await countsOf(db, id)).toEqual({});
+  expect(await countOutcomes(db, id)).toEqual({});
+  expect((await listItems(db, id, { outcome: "open", limit: 50 })).items).toHaveLength(30);
+  expect((await listItems(db, id, { outcome: "succeeded", limit: 50 })).items).toEqual([]);
+  expect(await listSubBatches(db, id, { after: 0, limit: 9 })).toMatchObject(
+    range(1, 3).map(() => ({ settled: 0, failed: 0 })),
+  );
+  expect(await listResults(db, id, { limit: 50 })).toEqual({ items: [] });
+  // What holders of before say belongs to before.
+  expect(await post(db, id, results(held[0]!, [1]))).toMatchObject({ duplicate: 1 });
+
+  const again = await claimed(db, "b", { limit: 9 });
+  expect(again.flatMap((lease) => lease.items)).toEqual(range(1, 30));
+  await post(db, id, results(again[0]!));
+  expect(await countsOf(db, id)).toEqual({
+    "job/succeeded": 10,
+    "sums/seen": 20,
+    "leases/duplicates": 1,
+  });
+  expect((await listResults(db, id, { limit: 50 })).items).toHaveLength(10);
+  expect(await listSubBatches(db, id, { after: 0, limit: 1 })).toMatchObject([{ settled: 10 }]);
+  expect(await finish(db, id, 2)).toMatchObject({
+    state: "cancelled",
+    counts: { succeeded: 10, cancelled: 20 },
+  });
+  expect(await countsOf(db, id)).toMatchObject({ "job/succeeded": 10, "job/cancelled": 20 });
+
+  // What succeeded since stands; the generation before all of them still does not.
+  await runAgain(db, id, 3, "failed");
+  expect(await countOpen(db, id, 3)).toBe(0);
+  expect(await hasOpenItem(db, id, 3)).toBe(false);
+  expect(await countsOf(db, id)).toMatchObject({ "job/succeeded": 10, "job/cancelled": 20 });
+  await finish(db, id, 3);
+  await runAgain(db, id, 4);
+  expect(await countOpen(db, id, 4)).toBe(20);
+  expect((await listResults(db, id, { limit: 50 })).items).toHaveLength(10);
 });
 
 function range(from: number, to: number): number[] {

@@ -126,6 +126,13 @@ test("operations that are paused do not use up what their bank may run", async (
   expect(await claimForRelay(db, LIMITS)).toMatchObject([{ verb: "start", id: next }]);
 });
 
+test("jobs that wait for whoever claims from them do not use up what may run", async () => {
+  const { db } = await fresh();
+  await insertOperationRows(db, times(10, { kind: "job", scope: "bank", state: "running" }));
+  await insertOperationRows(db, [{ scope: "bank" }]);
+  expect(starts(await claimForRelay(db, { ...LIMITS, maxRunning: 1 }))).toHaveLength(1);
+});
+
 test("in a bank what is urgent goes first, then what is older, however much waits", async () => {
   const { db } = await fresh();
   await insertOperationRows(db, times(200, {}));

@@ -1,4 +1,5 @@
 import { isOpen } from "../../db/items.ts";
+import { JOB_RULES } from "./job-invariant-rules.ts";
 
 /** Invariants over rows, each a query over all of them that answers what breaks it. */
 
@@ -7,6 +8,8 @@ export const TERMINAL = "op.state in ('completed', 'failed', 'cancelled')";
 
 /** Each answers one column `what` per violation. */
 export const RULES: Record<string, string> = {
+  ...JOB_RULES,
+
   "an operation has the items and sub-batches it was accepted with": `
     select format('operation %s has %s of %s items and %s of %s sub-batches', op.id,
                   i.n, op.total, b.n, op.batches) as what
@@ -15,7 +18,10 @@ export const RULES: Record<string, string> = {
                            from holdfast.items where operation_id = op.id) i
      cross join lateral (select count(*) as n, coalesce(sum(last_item - first_item + 1), 0) as items
                            from holdfast.sub_batches where operation_id = op.id) b
-     where i.n <> op.total or i.last <> op.total or b.n <> op.batches or b.items <> op.total`,
+     where (i.n <> op.total or i.last <> op.total or b.n <> op.batches or b.items <> op.total)
+       and not exists (select from holdfast.jobs j
+             where j.operation_id = op.id and op.state = 'running'
+               and j.collector is not null and j.collected_at is null)`,
 
   "every row of an operation has its operation": ["sub_batches", "items", "outcomes", "payloads"]
     .concat("progress_deltas", "progress", "attempts", "flights", "staged_parts")
@@ -48,7 +54,9 @@ export const RULES: Record<string, string> = {
      where o.outcome not in ('failed', 'lost', 'cancelled')
        and exists (select from holdfast.outcomes later
              where later.operation_id = o.operation_id and later.item_no = o.item_no
-               and later.generation > o.generation)`,
+               and later.generation > o.generation)
+       and not exists (select from holdfast.jobs j
+             where j.operation_id = o.operation_id and j.base_generation > o.generation)`,
 
   "a succeeded item is in one part, or was replaced or erased since": `
     select format('operation %s item %s (seq %s) succeeded, and document %s shows nothing of it',

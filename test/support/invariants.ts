@@ -3,6 +3,7 @@ import { WorkflowNotFoundError } from "@temporalio/client";
 import { operationWorkflowId } from "../../contracts/ids.ts";
 import type { Db, Queryable } from "../../db/pool.ts";
 import { until } from "../../dev/until.ts";
+import { jobVerdict } from "../../domain/job.ts";
 import { verdictOf } from "../../domain/verdict.ts";
 import { RULES, TERMINAL } from "./invariant-rules.ts";
 import { factsDiffer } from "./re-extraction.ts";
@@ -56,14 +57,20 @@ async function verdictsDiffer(tx: Queryable): Promise<string[]> {
     result: Record<string, number>;
     asked: boolean;
     total: number;
+    most: number | null;
   }>(
-    `select id, state, result, total, cancel_requested_at is not null as asked
-       from holdfast.operations op where ${TERMINAL}`,
+    `select id, state, result, total, cancel_requested_at is not null as asked,
+            j.max_failed_share as most
+       from holdfast.operations op
+       left join holdfast.jobs j on j.operation_id = op.id
+      where ${TERMINAL} and (j.collector is null or j.collected_at is not null)`,
   );
-  return rows.flatMap(({ id, state, result, asked, total }) => {
+  return rows.flatMap(({ id, state, result, asked, total, most }) => {
     const settled = Object.values(result).reduce((sum, n) => sum + n, 0);
     if (settled !== total) return [`outcomes add up: ${id} has ${settled} of ${total}`];
-    const verdict = verdictOf(result, asked || state === "cancelled");
+    const cancelled = asked || state === "cancelled";
+    const verdict =
+      most === null ? verdictOf(result, cancelled) : jobVerdict(result, most, cancelled);
     return verdict.state === state
       ? []
       : [`the state follows from the ledger: ${id} is ${state}, the ledger says ${verdict.state}`];
