@@ -1,22 +1,30 @@
 import { consolidateActivities, type ConsolidateDeps } from "./consolidate.ts";
 import { deliverActivities, type DeliverDeps } from "./deliver.ts";
 import { doctorActivities, type DoctorDeps } from "./doctor.ts";
+import { jobActivities, type JobDeps } from "./job.ts";
+import { jobControlActivities, type JobControlDeps } from "./job-look.ts";
 import { operationActivities, type OperationDeps } from "./operation.ts";
 import { reindexActivities, type ReindexDeps } from "./reindex.ts";
 import { retainActivities, type RetainDeps } from "./retain.ts";
 import { searchActivities, type SearchDeps } from "./search.ts";
 
 /** Short transactions and deliveries: what must stay prompt while work is busy. */
-export const controlActivities = (deps: OperationDeps & DeliverDeps & DoctorDeps) => ({
+export const controlActivities = (
+  deps: OperationDeps & DeliverDeps & DoctorDeps & JobControlDeps,
+) => ({
   ...operationActivities(deps),
   ...deliverActivities(deps),
   ...doctorActivities(deps),
+  ...jobControlActivities(deps),
 });
 
 /** Pages of work. */
-export const workActivities = (deps: RetainDeps & ConsolidateDeps & ReindexDeps & SearchDeps) => ({
+export const workActivities = (
+  deps: RetainDeps & ConsolidateDeps & ReindexDeps & SearchDeps & JobDeps,
+) => ({
   ...retainActivities(deps),
   ...consolidateActivities(deps),
   ...reindexActivities(deps),
   ...searchActivities(deps),
+  ...jobActivities(deps),
 });

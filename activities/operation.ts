@@ -1,9 +1,10 @@
+import type { HoldfastConfig } from "../contracts/config.ts";
 import type { Begun, BatchRange, Finished, OperationRef } from "../contracts/messages.ts";
 import { finishOperation } from "../db/finish.ts";
 import { subBatchSizes } from "../db/items.ts";
 import { appendLogs } from "../db/logs.ts";
 import { findOperation, markRunning } from "../db/operations.ts";
-import type { Db } from "../db/pool.ts";
+import type { Db, Tx } from "../db/pool.ts";
 import { rangesOver } from "../domain/packing.ts";
 import { beating } from "./heartbeat.ts";
 
@@ -11,6 +12,7 @@ export interface OperationDeps {
   db: Db;
   /** Stands in the ledger as who settled what. */
   identity: string;
+  config?: HoldfastConfig;
 }
 
 // One child owns about this many items: few enough events, enough children to keep workers busy.
@@ -20,7 +22,7 @@ const MAX_RANGES = 64;
 const WINDOW = 4;
 
 /** Begin and finish, the same for every kind of operation. */
-export const operationActivities = ({ db, identity }: OperationDeps) => ({
+export const operationActivities = ({ db, identity, config }: OperationDeps) => ({
   /** Safe to repeat; a lost workflow is adopted by beginning the same generation again. */
   begin(ref: OperationRef): Promise<Begun> {
     return beating(async () => {
@@ -36,22 +38,31 @@ export const operationActivities = ({ db, identity }: OperationDeps) => ({
     ref: OperationRef,
     ending: { outcome: "failed" | "cancelled"; reason: string },
   ): Promise<Finished> {
-    const { id, generation } = ref;
+    const { id, generation, kind } = ref;
+    const persistLogs = kind !== "job" || config?.jobs?.persistLogs !== false;
     return beating(() =>
-      db.transaction((tx) => finishOperation(tx, { id, generation, by: identity, ...ending })),
+      db.transaction((tx) =>
+        finishOperation(tx, { id, generation, by: identity, persistLogs, ...ending }),
+      ),
     );
   },
 });
 
-/** The row becomes running; false when it is terminal, gone, or of another generation. */
+/**
+ * The row becomes running, with `alongside` whatever else begins in its transaction; false when it is terminal,
+ * gone, or of another generation.
+ */
 export async function beginOperation(
   db: Db,
   ref: OperationRef,
   identity: string,
+  how: { alongside?: (tx: Tx) => Promise<void>; persistLogs?: boolean } = {},
 ): Promise<boolean> {
   return db.transaction(async (tx) => {
     const row = await markRunning(tx, ref.id, ref.generation);
     if (!row) return false;
+    await how.alongside?.(tx);
+    if (how.persistLogs === false) return true;
     const again = row.restarts > 0 ? ` (restart ${row.restarts})` : "";
     await appendLogs(tx, [
       {

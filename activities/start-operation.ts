@@ -108,7 +108,8 @@ async function start(
 }
 
 function summaryOf({ kind, total, scope }: Startable): string {
-  const place = kind === "retain" ? `into bank ${scope}` : scope && `in ${scope}`;
+  // A job is alone in its scope, which is its id.
+  const place = kind === "retain" ? `into bank ${scope}` : kind !== "job" && scope && `in ${scope}`;
   const items = `${total.toLocaleString("en-US")} ${total === 1 ? "item" : "items"}`;
   return [kind, items, place].filter(Boolean).join(" ").slice(0, 200);
 }

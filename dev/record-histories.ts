@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { connect, type Holdfast } from "../client/index.ts";
 import { DOCTOR_SCHEDULE } from "../activities/namespace-owner.ts";
 import type { Client } from "@temporalio/client";
+import type { JobSubmit } from "../contracts/job.ts";
 import { drainWorkflowId, rangeWorkflowId } from "../contracts/ids.ts";
 import { migrate } from "../db/migrate.ts";
 import { install, makeTables, SEARCHED } from "../test/support/searched-sites.ts";
@@ -80,6 +81,23 @@ const scenarios: Record<string, Scenario> = {
   "reindex-completed": (scene) => reindexed(scene),
   "reindex-cancelled": (scene) => reindexed(scene, cancelled),
   "reindex-paused-and-resumed": (scene) => reindexed(scene, paused),
+  "job-pulled": (scene) => pulled(scene),
+  "job-pulled-with-errors": (scene) => pulled(scene, { errors: true }),
+  "job-cancelled": (scene) => pulled(scene, { meddle: cancelled }),
+  "job-paused-and-resumed": (scene) =>
+    pulled(scene, {
+      meddle: async ({ holdfast }, id) => {
+        await holdfast.operation.pause(id);
+        await holdfast.operation.resume(id);
+      },
+    }),
+  "job-empty": (scene) => workedByItself(scene, { items: [] }),
+  "job-processed": (scene) =>
+    workedByItself(scene, { items: told(20, { sleepMs: 20 }), options: { batchSize: 2 } }),
+  "job-collected": (scene) =>
+    workedByItself(scene, { collector: "numbers", collect: { items: 25, page: 10 } }),
+  "job-collector-refused": (scene) =>
+    workedByItself(scene, { collector: "numbers", collect: { items: 25, refuse: "none there" } }),
   "doctor-examination": async (scene) => {
     await scene.temporal.schedule.getHandle(DOCTOR_SCHEDULE).trigger();
     const query = `WorkflowType = "examineNow" and ExecutionStatus = "Completed"`;
@@ -143,6 +161,50 @@ async function reindexed(
     );
     await meddle(scene, id, workflowId);
   }
+  await holdfast.operation.wait(id);
+  return closed(scene, workflowId);
+}
+
+function told(items: number, orders: object) {
+  return Array.from({ length: items }, () => ({ payload: { ...orders } }));
+}
+
+/** A job that the worker's own plug-ins work. */
+async function workedByItself(
+  scene: Scene,
+  job: Pick<JobSubmit, "items" | "collector" | "collect" | "options">,
+): Promise<{ workflowId: string }> {
+  const { holdfast } = scene;
+  const { id } = await holdfast.job.submit({ pipeline: "obey", ...job });
+  await holdfast.operation.wait(id);
+  return closed(scene, (await holdfast.operation.get(id)).workflowId);
+}
+
+/** A job that this process works: half of it, then `meddle`, then the rest. */
+async function pulled(
+  scene: Scene,
+  how: { errors?: boolean; meddle?: (scene: Scene, id: string) => Promise<void> } = {},
+): Promise<{ workflowId: string }> {
+  const { holdfast } = scene;
+  const pipeline = `pull-${Math.round(performance.now())}`;
+  const job = { pipeline, items: told(20, {}), options: { batchSize: 10 } };
+  const { id } = await holdfast.job.submit(job);
+  const { workflowId } = await holdfast.operation.get(id);
+  const asked = { pipelines: [pipeline], worker: "recorder", waitSeconds: 30 };
+  const work = async () => {
+    const { batches } = await holdfast.job.claim(asked);
+    const results = batches.flatMap(({ handle, items }) =>
+      items.map(({ item }) =>
+        how.errors && item % 10 === 0
+          ? { handle, item, error: "as told" }
+          : { handle, item, result: item },
+      ),
+    );
+    if (results.length > 0) await holdfast.job.post(id, { results });
+  };
+  await work();
+  await how.meddle?.(scene, id);
+  if (how.meddle !== cancelled) await work();
   await holdfast.operation.wait(id);
   return closed(scene, workflowId);
 }

@@ -3,6 +3,9 @@ import type { HoldfastConfig } from "../contracts/config.ts";
 import { sweepErasedBanks } from "../db/erase.ts";
 import { sweepSources } from "../db/index-drain.ts";
 import { sweepBuilds } from "../db/index-sweep.ts";
+import { OWN_KEY } from "../db/job-lanes.ts";
+import { expireDueLeases } from "../db/job-leases.ts";
+import { markPullWorkersSeen } from "../db/job-workers.ts";
 import { takeDuty } from "../db/locks.ts";
 import { makePartitions } from "../db/partitions.ts";
 import type { Db } from "../db/pool.ts";
@@ -21,6 +24,8 @@ export interface UpkeepOptions {
 
 const FOLD_EVERY_MS = 3_000;
 const SEEN_EVERY_MS = 10_000;
+const LEASES_EVERY_MS = 5_000;
+const PROCESSORS_EVERY_MS = 30_000;
 const SWEEP_EVERY_MS = 60_000;
 const RETENTION_EVERY_MS = 600_000;
 const PARTITIONS_EVERY_MS = 3_600_000;
@@ -35,12 +40,27 @@ export function startUpkeep({ db, config, log, worker }: UpkeepOptions): Loop[] 
   return [
     duty("seen", SEEN_EVERY_MS, () => markWorkerSeen(db, worker)),
     duty("fold", FOLD_EVERY_MS, () => fold(db)),
+    duty("leases", LEASES_EVERY_MS, () => expire(db, log)),
     duty("sweep", SWEEP_EVERY_MS, () => sweep(db)),
     duty("sources", SWEEP_EVERY_MS, () => sweepSources(db, config)),
     duty("builds", SWEEP_EVERY_MS, () => sweepBuilds(db)),
     duty("retention", RETENTION_EVERY_MS, () => applyRetention(db, log)),
     duty("partitions", PARTITIONS_EVERY_MS, () => makePartitions(db)),
+    ...processors({ config, worker }).map((seen) =>
+      duty("processors", PROCESSORS_EVERY_MS, () => markPullWorkersSeen(db, [seen])),
+    ),
   ];
+}
+
+/** This worker among those that pull: one, if it has processors. */
+function processors({ config, worker }: Pick<UpkeepOptions, "config" | "worker">) {
+  const pipelines = Object.keys(config.jobs?.processors ?? {});
+  return pipelines.length > 0 ? [{ key: OWN_KEY, worker: worker.identity, pipelines }] : [];
+}
+
+async function expire(db: Db, log: Logger): Promise<void> {
+  const { expired, lost } = await expireDueLeases(db);
+  if (expired > 0) log.info({ expired, lost }, "leases of jobs are over");
 }
 
 const FOLD_LIMIT = 5_000;

@@ -27,12 +27,14 @@ import { repeatableWrites } from "./policies.ts";
  * cannot be cancelled. The row is the truth; this code holds the waiting.
  */
 
-const { begin, finish } = proxyActivities<ReturnType<typeof operationActivities>>(repeatableWrites);
+const usual = proxyActivities<ReturnType<typeof operationActivities>>(repeatableWrites);
 
 const wake = defineSignal(WAKE_SIGNAL);
 
 /** What a kind of operation does between begin and finish. */
 export interface Work {
+  /** What makes the row running, where that is more than saying so. */
+  begin?: (ref: OperationRef) => Promise<Begun>;
   /** Up to this many items the whole operation is one activity. */
   smallest?: { items: number; run: (ref: OperationRef) => Promise<WholeReport> };
   /** One range; called again for what it left open. */
@@ -53,7 +55,7 @@ export function operation(work: Work) {
     });
     const ending = await run.toItsEnd();
     if ("finished" in ending) return close(ending.finished);
-    return close(await CancellationScope.nonCancellable(() => finish(ref, ending)));
+    return close(await CancellationScope.nonCancellable(() => usual.finish(ref, ending)));
   };
 }
 
@@ -100,6 +102,7 @@ class Run {
   }
 
   async #inRanges(): Promise<Ending> {
+    const { begin = usual.begin } = this.#work;
     const begun: Begun = await begin(this.#ref);
     if (begun.state === "gone") return gone;
     let open = begun.ranges;
@@ -118,7 +121,9 @@ class Run {
 
   async #rest(reports: readonly WorkReport[]): Promise<void> {
     const dueAt = Math.min(...reports.map((report) => dueTime(report)));
-    setCurrentDetails(`waiting until ${new Date(dueAt).toISOString()}, or until it is woken`);
+    const what = reports.map((report) => report.waitsFor).find(Boolean);
+    const until = `until ${new Date(dueAt).toISOString()}, or until it is woken`;
+    setCurrentDetails(`waiting${what ? ` for ${what}` : ""} ${until}`);
     await this.#untilDue(dueAt);
     if (workflowInfo().continueAsNewSuggested) await continueAsNew(this.#ref);
     setCurrentDetails("working");

@@ -33,3 +33,6 @@ export const pagedWork: ActivityOptions = {
 
 /** The same, for work that must stay prompt while ranges keep the work queue busy. */
 export const pagedControl: ActivityOptions = { ...pagedWork, taskQueue: CONTROL_QUEUE };
+
+/** The same, for work whose one step may take as long as a plug-in is allowed: a day and its slice. */
+export const pagedLongWork: ActivityOptions = { ...pagedWork, startToCloseTimeout: 90_000_000 };
