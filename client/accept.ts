@@ -23,6 +23,13 @@ export interface SubmitOptions {
   tx?: Queryable;
 }
 
+/** Rows of an operation's own, in the transaction that accepts it. */
+export interface Beside {
+  write(tx: Tx): Promise<void>;
+  /** Bound on each statement, where the transaction is ours. Default 30,000 ms. */
+  statementTimeoutMs?: number;
+}
+
 type Asked = Omit<NewOperation, "trace" | "submittedBy">;
 
 /** Payloads of an operation, in slices; may be read again. */
@@ -38,20 +45,17 @@ export async function accept(
   asked: Asked,
   payloads: Payloads,
   options: SubmitOptions,
+  beside?: Beside,
 ): Promise<Accepted> {
-  if (!options.tx) {
+  if (!options.tx && !beside) {
     const accepted = await atOnce(context, asked, payloads);
     if (accepted) return accepted;
   }
-  return inAcceptTransaction(context, options, (tx) => inTransaction(context, tx, asked, payloads));
-}
-
-function inAcceptTransaction<T>(
-  context: Context,
-  options: SubmitOptions,
-  work: (tx: Tx) => Promise<T>,
-): Promise<T> {
-  if (!options.tx) return context.db.transaction(work);
+  const work = (tx: Tx) => inTransaction(context, tx, asked, payloads, beside);
+  if (!options.tx) {
+    const { statementTimeoutMs } = beside ?? {};
+    return context.db.transaction(work, statementTimeoutMs ? { statementTimeoutMs } : {});
+  }
   const tx = context.db.within(options.tx);
   return inSavepoint(tx, () => work(tx));
 }
@@ -78,6 +82,7 @@ async function inTransaction(
   tx: Tx,
   asked: Asked,
   payloads: Payloads,
+  beside?: Beside,
 ): Promise<Accepted> {
   if (asked.bank !== undefined) await ensureBank(tx, asked.tenant, asked.bank);
   let inserted = false;
@@ -90,6 +95,7 @@ async function inTransaction(
     if (!answer.inserted) return explain(context, tx, asked, answer.open);
     inserted = true;
   }
+  await beside?.write(tx);
   return newlyAccepted(asked);
 }
 

@@ -19,6 +19,8 @@ export interface Context {
   readonly actor: string;
   /** Tenants this caller may see; absent: all. */
   readonly tenants?: readonly string[];
+  /** Id of the caller's API key, which handles of leases are bound to. */
+  readonly key?: string;
 }
 
 export function newContext(options: {
@@ -26,6 +28,7 @@ export function newContext(options: {
   config?: HoldfastConfig | undefined;
   actor?: string | undefined;
   tenants?: readonly string[] | undefined;
+  key?: string | undefined;
 }): Context {
   const config = options.config ?? {};
   return {
@@ -34,7 +37,13 @@ export function newContext(options: {
     limits: { ...DEFAULT_LIMITS, ...config.limits },
     actor: options.actor ?? "sdk",
     ...(options.tenants ? { tenants: options.tenants } : {}),
+    ...(options.key === undefined ? {} : { key: options.key }),
   };
+}
+
+/** Who holds leases: the key, or the actor where there is none. */
+export function leaseKey(context: Context): string {
+  return context.key ?? context.actor;
 }
 
 export function maySee(context: Context, tenant: string): boolean {

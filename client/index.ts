@@ -4,6 +4,8 @@ import { bankClient, type BankClient } from "./bank.ts";
 import { brakeClient, type BrakeClient } from "./brake.ts";
 import { newContext, type Context } from "./context.ts";
 import { documentClient, type DocumentClient } from "./document.ts";
+import { jobLogOf } from "./job-log.ts";
+import { jobClient, type JobClient } from "./job.ts";
 import { keyClient, type KeyClient } from "./key.ts";
 import { operationClient, type OperationClient } from "./operation.ts";
 import { retainClient, type RetainClient } from "./retain.ts";
@@ -33,12 +35,18 @@ export interface Holdfast {
   readonly bank: BankClient;
   readonly document: DocumentClient;
   readonly search: SearchClient;
+  readonly job: JobClient;
   readonly webhook: WebhookClient;
   readonly brake: BrakeClient;
   readonly key: KeyClient;
   readonly session: SessionClient;
   /** The same connections, for another caller. */
-  as(caller: { actor: string; tenants?: readonly string[] | undefined }): Holdfast;
+  as(caller: {
+    actor: string;
+    tenants?: readonly string[] | undefined;
+    /** Id of their API key: leases are held by it. */
+    key?: string | undefined;
+  }): Holdfast;
   /** What is plugged in. */
   readonly config: HoldfastConfig;
   /** The pool underneath, for reads of the console and the CLI. */
@@ -72,6 +80,7 @@ export function holdfastOver(context: Context): Holdfast {
     bank: bankClient(context),
     document: documentClient(context),
     search: searchClient(context),
+    job: jobClient(context),
     webhook: webhookClient(context),
     brake: brakeClient(context),
     key: keyClient(context),
@@ -79,11 +88,15 @@ export function holdfastOver(context: Context): Holdfast {
     as: (caller) => holdfastOver(newContext({ db, config: context.config, ...caller })),
     config: context.config,
     db,
-    close: () => db.close(),
+    close: async () => {
+      await jobLogOf(db).end();
+      await db.close();
+    },
   };
 }
 
 export * from "../contracts/errors.ts";
+export type * from "../contracts/job.ts";
 export type * from "../contracts/operation.ts";
 export type * from "../contracts/retain.ts";
 export type * from "../contracts/plugins.ts";
@@ -91,12 +104,21 @@ export type * from "../contracts/search.ts";
 export type * from "../contracts/search-mark.ts";
 export type * from "../contracts/reindex.ts";
 export type * from "../contracts/webhook.ts";
-export { defineConfig, type HoldfastConfig } from "../contracts/config.ts";
+export {
+  defineCollector,
+  defineConfig,
+  defineProcessor,
+  type HoldfastConfig,
+  type JobsConfig,
+} from "../contracts/config.ts";
+export { jobsOverHttp, type JobsOverHttpOptions, type PullJobs } from "./jobs-over-http.ts";
+export { runPullWorker, type PullWorkerOptions, type PullWorkerReport } from "./pull-worker.ts";
 export type { SubmitOptions } from "./accept.ts";
 export type {
   BankClient,
   BrakeClient,
   DocumentClient,
+  JobClient,
   KeyClient,
   OperationClient,
   RetainClient,

@@ -2,6 +2,7 @@ import { operationWorkflowId } from "../contracts/ids.ts";
 import type { OperationView, StageProgress } from "../contracts/operation.ts";
 import { waitingTries } from "../db/attempts.ts";
 import { listBrakes, type BrakeRow } from "../db/brakes.ts";
+import { LEASES_STAGE, SUMS_STAGE } from "../db/jobs.ts";
 import type { OperationRow } from "../db/operations.ts";
 import type { Queryable } from "../db/pool.ts";
 import { readProgress, type Delta } from "../db/progress.ts";
@@ -77,6 +78,9 @@ function viewOf(
   };
 }
 
+/** What jobs count beside their items. */
+const NO_ITEMS: ReadonlySet<string> = new Set([LEASES_STAGE, SUMS_STAGE]);
+
 function stagesOf(row: OperationRow, deltas: readonly Delta[]): StageProgress[] {
   const stages = new Map<string, StageProgress>();
   stages.set(row.kind, { stage: row.kind, counts: {}, done: 0, total: row.total });
@@ -84,6 +88,7 @@ function stagesOf(row: OperationRow, deltas: readonly Delta[]): StageProgress[] 
     stages.set(stage, { stage, counts: {}, done: 0, total });
   }
   for (const { stage, outcome, n } of deltas) {
+    if (row.kind === "job" && NO_ITEMS.has(stage)) continue;
     const known = stages.get(stage) ?? { stage, counts: {}, done: 0, total: row.total };
     known.counts[outcome] = n;
     known.done += n;

@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { Conflict, InvalidInput, NotFound } from "../contracts/errors.ts";
+import { Conflict, InvalidInput } from "../contracts/errors.ts";
 import {
   ItemFilter,
   LogLevel,
@@ -13,27 +12,26 @@ import {
   type Outcome,
   type Page,
 } from "../contracts/operation.ts";
-import { insertAudit, listAudit, type AuditRow } from "../db/audit.ts";
+import { listAudit, type AuditRow } from "../db/audit.ts";
 import { listEvents, type EventRow } from "../db/events.ts";
 import { finishOperation } from "../db/finish.ts";
-import { countOpen, listItems, listSubBatches } from "../db/items.ts";
-import { ownOperation } from "../db/locks.ts";
+import { listItems, listSubBatches } from "../db/items.ts";
 import { listLogs } from "../db/logs.ts";
 import {
   findOperation,
   listOperations,
-  lockOperation,
-  markAcceptedAgain,
   markCancelRequested,
   markPaused,
   markResumed,
   type OperationRow,
 } from "../db/operations.ts";
 import type { Tx } from "../db/pool.ts";
-import { uncountRerun } from "../db/progress.ts";
 import { asking, maySee, type Context } from "./context.ts";
 import { parseInput } from "./input.ts";
+import { changed, isTerminal, unknownOperation } from "./operation-change.ts";
 import { viewOperations } from "./operation-view.ts";
+import { runAgain } from "./run-again.ts";
+import { watch } from "./watch.ts";
 
 /** How to follow and steer operations of every kind. */
 export interface OperationClient {
@@ -88,7 +86,9 @@ export function operationClient(context: Context): OperationClient {
     cancel: (id) =>
       asking(() => changed(context, id, "operation.cancel", cancel).then(() => view(id))),
     retry: (id) =>
-      asking(() => changed(context, id, "operation.retry", retry).then(() => view(id))),
+      asking(() =>
+        changed(context, id, "operation.retry", runAgain("unfinished")).then(() => view(id)),
+      ),
     pause: (id, reason = "paused by hand") =>
       asking(async () => {
         const why = parseInput(Reason, reason, "reason");
@@ -128,12 +128,8 @@ export function operationClient(context: Context): OperationClient {
 async function visible(context: Context, id: string): Promise<OperationRow> {
   parseInput(OperationId, id, "id");
   const row = await findOperation(context.db, id);
-  if (!row || !maySee(context, row.tenant)) throw unknown(id);
+  if (!row || !maySee(context, row.tenant)) throw unknownOperation(id);
   return row;
-}
-
-function unknown(id: string): NotFound {
-  return new NotFound("operation", id, 'list them with "holdfast operation list"');
 }
 
 async function list(context: Context, filter: OperationFilter): Promise<Page<OperationView>> {
@@ -145,49 +141,6 @@ async function list(context: Context, filter: OperationFilter): Promise<Page<Ope
   });
   return { ...page, items: await viewOperations(context.db, page.items) };
 }
-
-const WATCH_EVERY_MS = 500;
-
-// Polls: one small statement a turn, no session state, and no reader costs a writer anything.
-async function* watch(
-  look: () => Promise<OperationView>,
-  { signal, everyMs = WATCH_EVERY_MS }: { signal?: AbortSignal; everyMs?: number },
-): AsyncIterable<OperationView> {
-  let before = "";
-  for (;;) {
-    const seen = await look();
-    const now = JSON.stringify(seen);
-    if (now !== before) yield seen;
-    before = now;
-    if (seen.finishedAt !== null) return;
-    await sleep(everyMs, undefined, signal ? { signal } : {});
-  }
-}
-
-/** One guarded change of one operation, with its audit row, under the operation's lock. */
-async function changed(
-  context: Context,
-  id: string,
-  action: string,
-  change: (tx: Tx, row: OperationRow, context: Context) => Promise<"done" | "same">,
-): Promise<void> {
-  parseInput(OperationId, id, "id");
-  await context.db.transaction(async (tx) => {
-    await ownOperation(tx, id);
-    const row = await lockOperation(tx, id);
-    if (!row || !maySee(context, row.tenant)) throw unknown(id);
-    if ((await change(tx, row, context)) === "same") return;
-    await insertAudit(tx, {
-      actor: context.actor,
-      action,
-      tenant: row.tenant,
-      subject: id,
-      before: { state: row.state, generation: row.generation },
-    });
-  });
-}
-
-const isTerminal = (row: OperationRow) => row.finished_at !== null;
 
 async function cancel(tx: Tx, row: OperationRow, context: Context): Promise<"done" | "same"> {
   if (row.state === "cancelled" || row.cancel_requested_at !== null) return "same";
@@ -204,25 +157,6 @@ async function cancel(tx: Tx, row: OperationRow, context: Context): Promise<"don
   } else {
     await markCancelRequested(tx, row.id, context.actor);
   }
-  return "done";
-}
-
-async function retry(tx: Tx, row: OperationRow): Promise<"done"> {
-  if (!isTerminal(row)) {
-    throw new Conflict(
-      "still-open",
-      `operation ${row.id} is ${row.state}; cancel it or wait for its end first`,
-    );
-  }
-  const unfinished = await countOpen(tx, row.id, row.generation + 1);
-  if (unfinished === 0) {
-    throw new Conflict(
-      "nothing-to-retry",
-      `operation ${row.id} has no unfinished item; submit a new batch`,
-    );
-  }
-  await uncountRerun(tx, row.id, row.generation + 1, row.kind);
-  await markAcceptedAgain(tx, row.id);
   return "done";
 }
 

@@ -28,7 +28,8 @@ export interface PayloadSpool {
   bytes(): number;
   /** SHA-256 of all contents, one after the other. Once, when all are added. */
   contentsDigest(): Buffer;
-  slices(): AsyncIterable<PayloadSlice>;
+  /** `numberOf`: the number an item is stored under; without one it is left out. */
+  slices(numberOf?: (itemNo: number) => number | undefined): AsyncIterable<PayloadSlice>;
   close(): Promise<void>;
 }
 
@@ -41,7 +42,7 @@ interface Store {
 }
 
 /** `units`: about how many UTF-16 code units there will be, so that nothing has to grow. */
-export function memorySpool(units = 0): PayloadSpool {
+export function memorySpool(units = 0, maxBytes?: number): PayloadSpool {
   const buffers: Buffer[] = [];
   let whole: Buffer | undefined;
   const store: Store = {
@@ -53,16 +54,16 @@ export function memorySpool(units = 0): PayloadSpool {
     },
     close: async () => undefined,
   };
-  return spool(store, Math.min(units + (units >> 3) + 4_096, SLICE_BYTES));
+  return spool(store, Math.min(units + (units >> 3) + 4_096, SLICE_BYTES), maxBytes);
 }
 
 /** The file is unlinked as soon as it is open: a crash leaves nothing behind. */
-export async function fileSpool(): Promise<PayloadSpool> {
+export async function fileSpool(maxBytes?: number): Promise<PayloadSpool> {
   const path = join(tmpdir(), `holdfast-upload-${randomUUID()}`);
   const file: FileHandle = await open(path, "wx+", 0o600);
   await unlink(path);
   let end = 0;
-  return spool({
+  const store: Store = {
     chunkBytes: FILE_CHUNK_BYTES,
     write: async (bytes) => {
       await file.write(bytes, 0, bytes.length, end);
@@ -74,10 +75,15 @@ export async function fileSpool(): Promise<PayloadSpool> {
       return bytes;
     },
     close: () => file.close(),
-  });
+  };
+  return spool(store, FILE_CHUNK_BYTES, maxBytes);
 }
 
-function spool(store: Store, firstBytes = FILE_CHUNK_BYTES): PayloadSpool {
+function spool(
+  store: Store,
+  firstBytes: number,
+  maxBytes: number = RETAIN_LIMITS.batchBytes,
+): PayloadSpool {
   const entries: Entry[] = [];
   const contents = createHash("sha256");
   let total = 0;
@@ -115,10 +121,10 @@ function spool(store: Store, firstBytes = FILE_CHUNK_BYTES): PayloadSpool {
       for (const piece of pieces(content, PAYLOAD_PART_SIZE)) {
         const contentBytes = write(piece);
         total += contentBytes;
-        if (total > RETAIN_LIMITS.batchBytes) {
+        if (total > maxBytes) {
           throw new TooLarge(
             "items",
-            `contents are over ${RETAIN_LIMITS.batchBytes} bytes together; split the batch`,
+            `contents are over ${maxBytes} bytes together; split the batch`,
           );
         }
         let metaBytes = 0;
@@ -138,12 +144,13 @@ function spool(store: Store, firstBytes = FILE_CHUNK_BYTES): PayloadSpool {
       hashContents();
       return contents.digest();
     },
-    async *slices() {
+    async *slices(numberOf) {
       if (used > 0) await flush();
       let from = 0;
       for (const slice of cut(entries)) {
         const length = slice.reduce((sum, entry) => sum + lengthOf(entry), 0);
-        yield { bytes: await store.read(from, length), entries: slice };
+        const bytes = await store.read(from, length);
+        yield numberOf ? numbered({ bytes, entries: slice }, numberOf) : { bytes, entries: slice };
         from += length;
       }
     },
@@ -164,6 +171,25 @@ function* cut(entries: readonly Entry[]): Iterable<Entry[]> {
     bytes += lengthOf(entry);
   }
   yield slice;
+}
+
+function numbered(
+  { bytes, entries }: PayloadSlice,
+  numberOf: (itemNo: number) => number | undefined,
+): PayloadSlice {
+  const kept: Entry[] = [];
+  const pieces: Buffer[] = [];
+  let from = 0;
+  for (const entry of entries) {
+    const to = from + lengthOf(entry);
+    const itemNo = numberOf(entry.itemNo);
+    if (itemNo !== undefined) {
+      kept.push({ ...entry, itemNo });
+      pieces.push(bytes.subarray(from, to));
+    }
+    from = to;
+  }
+  return { bytes: Buffer.concat(pieces), entries: kept };
 }
 
 function lengthOf(entry: Entry): number {
