@@ -9,6 +9,8 @@ import type { ServerSettings } from "./deps.ts";
 export interface Principal {
   /** Stands in the audit. */
   name: string;
+  /** Id of the API key; leases are bound to it. Absent: keys are off. */
+  key?: string | undefined;
   role: Role;
   /** Absent: every tenant. */
   tenants?: readonly string[] | undefined;
@@ -36,8 +38,8 @@ export function doorkeeper(holdfast: Holdfast, auth: ServerSettings["auth"]): Do
     max: REMEMBER_KEYS,
     ttl: REMEMBER_MS,
     fetchMethod: async (_hash, _stale, { context: key }) => {
-      const { name, role, tenants } = await holdfast.key.verify(key);
-      return { name, role, ...(tenants ? { tenants } : {}) };
+      const { id, name, role, tenants } = await holdfast.key.verify(key);
+      return { name, key: id, role, ...(tenants ? { tenants } : {}) };
     },
   });
   return {

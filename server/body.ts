@@ -1,8 +1,11 @@
+import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { HoldfastError, InvalidInput, TooLarge } from "../contracts/errors.ts";
 
-/** Bytes of one JSON body of documents; it is held in memory. NDJSON takes more. */
-export const DOCUMENTS_JSON_BYTES = 32 * 1024 * 1024;
+/** Bytes of one JSON body of documents or items; it is held in memory. NDJSON takes more. */
+export const ITEMS_JSON_BYTES = 32 * 1024 * 1024;
+/** What to do with a larger one. */
+export const SEND_LINES = "send NDJSON (content-type application/x-ndjson), or split the batch";
 /** Bytes of any other JSON body. */
 const JSON_BYTES = 64 * 1024;
 /** Bytes of one NDJSON upload as sent: the largest batch with every second character escaped. */
@@ -34,12 +37,16 @@ function unsupported(message: string): HoldfastError {
 }
 
 /**
- * A JSON object of at most `limit` bytes, as it was sent.
+ * A JSON object of at most `limit` bytes, as it was sent. `next`: what to do where it is larger.
  * @throws InvalidInput, TooLarge, and a 415
  */
-export async function jsonObject(c: Context, limit = JSON_BYTES): Promise<Record<string, unknown>> {
+export async function jsonObject(
+  c: Context,
+  limit = JSON_BYTES,
+  next?: string,
+): Promise<Record<string, unknown>> {
   assertMediaType(c, [JSON_TYPE]);
-  return objectIn(await wholeBody(c, limit));
+  return objectIn(await wholeBody(c, limit, next));
 }
 
 /** The same where the body may be left out: then `{}`. */
@@ -50,9 +57,9 @@ export async function jsonObjectIfAny(c: Context): Promise<Record<string, unknow
   return objectIn(bytes);
 }
 
-async function wholeBody(c: Context, limit: number): Promise<Buffer> {
+async function wholeBody(c: Context, limit: number, next?: string): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of bodyBytes(c, limit)) chunks.push(chunk);
+  for await (const chunk of bodyBytes(c, limit, next)) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
@@ -84,9 +91,13 @@ function parsed(bytes: Buffer): unknown {
  * The body as it arrives, at most `limit` bytes of it.
  * @throws TooLarge, and `upload-dropped` when the client goes away before its end
  */
-export async function* bodyBytes(c: Context, limit: number): AsyncGenerator<Uint8Array> {
+export async function* bodyBytes(
+  c: Context,
+  limit: number,
+  next = "send less",
+): AsyncGenerator<Uint8Array> {
   const announced = Number(c.req.header("content-length") ?? 0);
-  if (announced > limit) throw tooLarge(limit);
+  if (announced > limit) throw tooLarge(limit, next);
   const body = c.req.raw.body;
   if (!body) return;
   let length = 0;
@@ -94,13 +105,14 @@ export async function* bodyBytes(c: Context, limit: number): AsyncGenerator<Uint
   try {
     for (;;) {
       const { done, value } = await reader.read().catch((cause: unknown) => {
-        throw new HoldfastError("upload-dropped", 400, "the upload ended early: send it again", {
-          cause,
-        });
+        throw dropped(cause);
       });
-      if (done) return;
+      if (done) {
+        assertComplete(c);
+        return;
+      }
       length += value.byteLength;
-      if (length > limit) throw tooLarge(limit);
+      if (length > limit) throw tooLarge(limit, next);
       yield value;
     }
   } finally {
@@ -108,10 +120,17 @@ export async function* bodyBytes(c: Context, limit: number): AsyncGenerator<Uint
   }
 }
 
-function tooLarge(limit: number): TooLarge {
-  const next =
-    limit === DOCUMENTS_JSON_BYTES
-      ? `send NDJSON (content-type ${NDJSON_TYPE}), or split the batch`
-      : "send less";
+// What is first read when its client is gone already looks like a body that is empty.
+function assertComplete(c: Context): void {
+  const { incoming } = (c.env ?? {}) as Partial<HttpBindings>;
+  if (incoming?.complete === false) throw dropped();
+}
+
+function dropped(cause?: unknown): HoldfastError {
+  const message = "the upload ended early: send it again";
+  return new HoldfastError("upload-dropped", 400, message, { cause });
+}
+
+function tooLarge(limit: number, next: string): TooLarge {
   return new TooLarge("body", `is over ${limit} bytes: ${next}`);
 }

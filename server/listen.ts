@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Server } from "node:http";
 import { serve } from "@hono/node-server";
 import { pino, type Logger } from "pino";
@@ -42,6 +43,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(config ? { config } : {}),
   });
   const stopping = new AbortController();
+  // Everybody who waits listens to it.
+  setMaxListeners(0, stopping.signal);
   const app = createServer({
     holdfast,
     settings: {

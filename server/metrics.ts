@@ -3,11 +3,14 @@ import { WAITED_BOUNDS, waitedOf, type LaneRow } from "../db/index-lanes.ts";
 import type { Db } from "../db/pool.ts";
 import { readStats, type Stats } from "../db/stats.ts";
 import type { ServerDeps } from "./deps.ts";
+import { jobMetrics, type JobMetrics } from "./job-metrics.ts";
 
 /** Prometheus metrics of one server process, and gauges of the whole installation. */
 export interface Metrics {
   /** One request: method, route pattern, status, seconds to the answer's head. */
   observe(request: { method: string; route: string; status: number; seconds: number }): void;
+  /** Batches that this process handed out. */
+  handedOut: JobMetrics["handedOut"];
   /** The text Prometheus scrapes. Answers without Postgres too, and says so. */
   scrape(): Promise<{ text: string; contentType: string }>;
 }
@@ -25,7 +28,8 @@ export function newMetrics(db: Db, log: ServerDeps["log"]): Metrics {
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     registers: [registry],
   });
-  const show = statsGauges(registry);
+  const jobs = jobMetrics(registry);
+  const show = statsGauges(registry, jobs);
   const refresh = atMostEvery(KEEP_STATS_MS, async () => {
     try {
       show(await readStats(db), new Date());
@@ -35,6 +39,7 @@ export function newMetrics(db: Db, log: ServerDeps["log"]): Metrics {
     }
   });
   return {
+    handedOut: jobs.handedOut,
     observe: ({ seconds: took, ...labels }) => seconds.observe(labels, took),
     scrape: async () => {
       await refresh();
@@ -44,7 +49,10 @@ export function newMetrics(db: Db, log: ServerDeps["log"]): Metrics {
 }
 
 /** Gauges over Postgres. What could not be read is absent, never an old number. */
-function statsGauges(registry: Registry): (stats: Stats | undefined, now: Date) => void {
+function statsGauges(
+  registry: Registry,
+  jobs: JobMetrics,
+): (stats: Stats | undefined, now: Date) => void {
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
     new Gauge({ name: `holdfast_${name}`, help, labelNames, registers: [registry] });
 
@@ -87,6 +95,7 @@ function statsGauges(registry: Registry): (stats: Stats | undefined, now: Date) 
     for (const each of labelled) each.reset();
     for (const each of [toStart, lag, pending, pendingAge, findings, workers]) each.remove();
     visible.show(stats?.index);
+    jobs.show(stats?.pipelines);
     up.set(stats ? 1 : 0);
     if (!stats) return;
     const secondsSince = (moment: Date | null) =>

@@ -18,7 +18,7 @@ export function createServer(deps: ServerDeps): OpenAPIHono {
   const { holdfast, settings, log } = deps;
   const app = new OpenAPIHono();
   const metrics = newMetrics(holdfast.db, log);
-  const api = { app, deps, doorkeeper: doorkeeper(holdfast, settings.auth) };
+  const api = { app, deps, metrics, doorkeeper: doorkeeper(holdfast, settings.auth) };
 
   app.use(requestId());
   app.use(observed(log, metrics));

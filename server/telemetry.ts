@@ -26,7 +26,7 @@ export function observed(log: ServerDeps["log"], metrics: Metrics): MiddlewareHa
       await context.with(trace.setSpan(above, span), next);
     } finally {
       const { status } = c.res;
-      const pattern = matchedRoutes(c).findLast((route) => route.method !== "ALL")?.path;
+      const pattern = matchedRoutes(c).find((route) => route.method !== "ALL")?.path;
       const seconds = (performance.now() - startedAt) / 1_000;
       const known = pattern ?? "unmatched";
       span.updateName(`${method} ${known}`);

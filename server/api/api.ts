@@ -3,8 +3,12 @@ import { bankRoutes } from "./banks.ts";
 import { brakeRoutes } from "./brakes.ts";
 import { doctorRoutes } from "./doctor.ts";
 import { documentRoutes } from "./documents.ts";
+import { jobClaimRoutes } from "./job-claims.ts";
+import { jobResultRoutes } from "./job-results.ts";
+import { jobRoutes } from "./jobs.ts";
 import { keyRoutes } from "./keys.ts";
 import { operationRoutes } from "./operations.ts";
+import { pipelineRoutes } from "./pipelines.ts";
 import { retainRoutes } from "./retain.ts";
 import type { Api } from "./route.ts";
 import { searchRoutes } from "./search.ts";
@@ -17,6 +21,11 @@ export function apiRoutes(api: Api): void {
   bankRoutes(api);
   documentRoutes(api);
   searchRoutes(api);
+  // Before /v1/jobs/{id}, which would take `workers` for an id.
+  pipelineRoutes(api);
+  jobClaimRoutes(api);
+  jobRoutes(api);
+  jobResultRoutes(api);
   brakeRoutes(api);
   webhookRoutes(api);
   keyRoutes(api);

@@ -76,7 +76,7 @@ export function operationRoutes(api: Api): void {
       params: OfOperation,
       streams: { mediaType: "text/event-stream", description: "Events `progress` and `end`" },
     },
-    ({ c, holdfast, params }) => answerProgress(c, api.deps, holdfast, params.id),
+    ({ c, holdfast, params }) => answerProgress(c, api.deps, holdfast.operation, params.id),
   );
   steering(api);
   parts(api);

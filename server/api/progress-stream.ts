@@ -1,10 +1,18 @@
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
-import type { Holdfast } from "../../client/index.ts";
 import type { ServerDeps } from "../deps.ts";
 
 /** Proxies close connections that are silent for longer. */
 const HEARTBEAT_MS = 15_000;
+
+/** What can be looked at, and followed until it has ended. */
+interface Followed {
+  get(id: string): Promise<object>;
+  watch(
+    id: string,
+    options: { signal: AbortSignal },
+  ): AsyncIterable<{ finishedAt: string | null; state: string }>;
+}
 
 /**
  * Progress as server-sent events. Ends with the operation, with the client, and with the process;
@@ -13,11 +21,11 @@ const HEARTBEAT_MS = 15_000;
 export async function answerProgress(
   c: Context,
   { stopping, log }: ServerDeps,
-  holdfast: Holdfast,
+  followed: Followed,
   id: string,
 ): Promise<Response> {
   // Asked once before, so that a refusal is a proper answer.
-  await holdfast.operation.get(id);
+  await followed.get(id);
   const gone = new AbortController();
   const signal = stopping ? AbortSignal.any([gone.signal, stopping]) : gone.signal;
   c.header("cache-control", "no-store");
@@ -28,7 +36,7 @@ export async function answerProgress(
     stream.onAbort(() => gone.abort());
     const heartbeat = setInterval(() => void stream.write(": heartbeat\n\n"), HEARTBEAT_MS);
     try {
-      for await (const view of holdfast.operation.watch(id, { signal })) {
+      for await (const view of followed.watch(id, { signal })) {
         await stream.writeSSE({ event: "progress", data: JSON.stringify(view) });
         if (view.finishedAt !== null) await stream.writeSSE({ event: "end", data: view.state });
       }

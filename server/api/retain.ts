@@ -2,16 +2,18 @@ import { z } from "zod";
 import type { Context } from "hono";
 import type { Holdfast } from "../../client/index.ts";
 import { InvalidInput } from "../../contracts/errors.ts";
-import { Accepted, IdempotencyKey } from "../../contracts/operation.ts";
+import { Accepted } from "../../contracts/operation.ts";
 import { RETAIN_LIMITS, RetainItem, RetainOptions, RetainSubmit } from "../../contracts/retain.ts";
 import {
   assertMediaType,
   bodyBytes,
-  DOCUMENTS_JSON_BYTES,
+  ITEMS_JSON_BYTES,
   jsonObject,
   NDJSON_BYTES,
   NDJSON_TYPE,
+  SEND_LINES,
 } from "../body.ts";
+import { KeyHeader, withKey } from "./idempotency-key.ts";
 import { text } from "./parameters.ts";
 import { route, type Api } from "./route.ts";
 
@@ -52,12 +54,12 @@ export function retainRoutes(api: Api): void {
       tag: "retain",
       summary: "Accept a batch of documents in one transaction",
       description: [
-        `JSON up to ${DOCUMENTS_JSON_BYTES} bytes, or NDJSON up to ${NDJSON_BYTES} bytes: one item a line, streamed, with everything else as query parameters.`,
+        `JSON up to ${ITEMS_JSON_BYTES} bytes, or NDJSON up to ${NDJSON_BYTES} bytes: one item a line, streamed, with everything else as query parameters.`,
         "`Idempotency-Key` is the same as `key`: a repeat with the same content answers the same operation with 200, with other content 409.",
         "An upload that ends early leaves nothing.",
       ].join(" "),
       query: HeaderParameters,
-      headers: z.object({ "Idempotency-Key": IdempotencyKey.optional() }),
+      headers: KeyHeader,
       body: {
         content: {
           "application/json": { schema: Submit },
@@ -94,7 +96,7 @@ async function submit(c: Context, holdfast: Holdfast, query: HeaderParameters): 
       { path: "query", message: `${extra.join(", ")}: a JSON body carries this itself` },
     ]);
   }
-  const input = await jsonObject(c, DOCUMENTS_JSON_BYTES);
+  const input = await jsonObject(c, ITEMS_JSON_BYTES, SEND_LINES);
   return holdfast.retain.submit(withKey(c, input as unknown as RetainSubmit));
 }
 
@@ -114,15 +116,4 @@ function headerOf(query: HeaderParameters): Header {
     ...(documentTags === undefined ? {} : { documentTags: [documentTags].flat() }),
     ...(options.length > 0 ? { options: Object.fromEntries(options) } : {}),
   };
-}
-
-function withKey<T extends Header>(c: Context, header: T): T {
-  const key = c.req.header("idempotency-key");
-  if (key === undefined) return header;
-  if (header.key !== undefined && header.key !== key) {
-    throw new InvalidInput([
-      { path: "Idempotency-Key", message: `says "${key}", the request itself "${header.key}"` },
-    ]);
-  }
-  return { ...header, key };
 }

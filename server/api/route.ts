@@ -7,12 +7,14 @@ import type { Holdfast } from "../../client/index.ts";
 import type { Action } from "../../contracts/roles.ts";
 import { assertMay, bearer, type Doorkeeper, type Principal } from "../auth.ts";
 import type { ServerDeps } from "../deps.ts";
+import type { Metrics } from "../metrics.ts";
 import { Problem } from "../problem.ts";
 
 /** What the routes are declared on. */
 export interface Api {
   app: OpenAPIHono;
   deps: ServerDeps;
+  metrics: Metrics;
   doorkeeper: Doorkeeper;
 }
 
@@ -79,7 +81,11 @@ export function route<
     const answer = await serve({
       c,
       principal,
-      holdfast: api.deps.holdfast.as({ actor: principal.name, tenants: principal.tenants }),
+      holdfast: api.deps.holdfast.as({
+        actor: principal.name,
+        tenants: principal.tenants,
+        key: principal.key,
+      }),
       params: params as z.output<Params>,
       query: query as z.output<Query>,
     });

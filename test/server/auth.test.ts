@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
+import type { Claim } from "../../client/index.ts";
 import { ACTIONS, ROLES, type Action } from "../../contracts/roles.ts";
+import { aJob } from "../support/jobs.ts";
 import { problemOf, serving, type Serving } from "./serving.ts";
 
 interface Declared {
@@ -85,29 +87,91 @@ test("a key of another tenant finds nothing, changes nothing and sees nothing, o
     items: [{ content: "planted", documentId: "planted-document" }],
   });
   await server.holdfast.brake.set("scope", "a/planted-bank", "planted");
+  const job = await aJob(server.holdfast.db, {
+    items: 3,
+    tenant: "a",
+    pipeline: "planted-pipeline",
+  });
   const other = await server.key("admin", ["b"]);
   const before = await server.holdfast.operation.get(id);
+  const jobBefore = await server.holdfast.job.get(job);
   for (const { method, path } of guarded(await declaredRoutes(server))) {
     const at = path
-      .replace("{id}", id)
+      .replace("{id}", path.startsWith("/v1/jobs/") ? job : id)
+      .replace("{pipeline}", "planted-pipeline")
       .replace("{bank}", "planted-bank")
       .replace("{documentId}", "planted-document")
       .replaceAll(/\{\w+\}/g, NOBODY);
     for (const query of ["", "?tenant=a", "?tenant=a&confirm=planted-bank"]) {
       const answer = await server.ask(method, at + query, { key: other });
       const where = `${method} ${at}${query}`;
-      if (path.includes("{") || method !== "GET") {
+      if (path.endsWith("/depth") && query === "") {
+        // Nothing waits there, for all that this key may see.
+        const nothing = { ready: 0, jobs: 0, oldestSeconds: 0, workersOnline: 0 };
+        expect(await answer.json(), where).toEqual(nothing);
+      } else if (path.includes("{") || method !== "GET") {
         expect([400, 403, 404, 415], where).toContain(answer.status);
         await problemOf(answer);
       } else {
-        expect(await answer.text(), where).not.toMatch(new RegExp(`planted|${id}`));
+        expect(await answer.text(), where).not.toMatch(new RegExp(`planted|${id}|${job}`));
       }
     }
   }
   expect(await server.holdfast.operation.get(id)).toEqual(before);
   const batch = { bank: "planted-bank", tenant: "a", items: [{ content: "more" }] };
   expect((await server.ask("POST", "/v1/retain", { key: other, json: batch })).status).toBe(404);
-  expect((await server.holdfast.operation.list()).items).toHaveLength(1);
+  expect((await server.holdfast.operation.list()).items).toHaveLength(2);
+  expect(await server.holdfast.job.get(job)).toEqual(jobBefore);
+});
+
+test("who looks on hands nothing in, and who works does not steer", async () => {
+  await using server = await serving();
+  const keys = { viewer: await server.key("viewer"), service: await server.key("service") };
+  const at = `/v1/jobs/${NOBODY}`;
+  for (const [role, path] of [
+    ...["/v1/jobs", "/v1/jobs/claim", "/v1/jobs/extend", "/v1/jobs/release"].map(
+      (path) => ["viewer", path] as const,
+    ),
+    ["viewer", `${at}/results`],
+    ["service", `${at}/cancel`],
+    ["service", `${at}/retry`],
+  ] as const) {
+    const answer = await server.ask("POST", path, { key: keys[role], json: {} });
+    expect(answer.status, `${path} as ${role}`).toBe(403);
+  }
+});
+
+test("a key of another tenant is handed nothing, and a lease it lost the tenant of is over for it", async () => {
+  await using server = await serving();
+  const { db } = server.holdfast;
+  const id = await aJob(db, { items: 3, tenant: "a" });
+  const both = await server.key("service", ["a", "b"]);
+  const other = await server.key("service", ["b"]);
+  const ask = async (key: string, path: string, json: object) =>
+    server.ask("POST", `/v1/jobs/${path}`, { key, json });
+  const claiming = { pipelines: ["p"], worker: "w" };
+  expect(await (await ask(other, "claim", claiming)).json()).toEqual({ waiting: 0, batches: [] });
+  const claimed = (await (await ask(both, "claim", claiming)).json()) as Claim;
+  const handles = [claimed.batches[0]!.handle];
+  const results = [{ handle: handles[0]!, item: 1, result: 1 }];
+
+  // The key stays what it is, and may now be used in one tenant fewer.
+  await db.query("update holdfast.api_keys set tenants = '{b}' where tenants = '{a,b}'");
+  await using replica = await serving({ database: server.databaseUrl });
+  const askAgain = (path: string, json: object) =>
+    replica.ask("POST", `/v1/jobs/${path}`, { key: both, json });
+  for (const path of ["extend", "release"]) {
+    expect(await (await askAgain(path, { handles })).json(), path).toMatchObject({
+      leases: [{ status: "ended" }],
+    });
+  }
+  expect((await askAgain(`${id}/results`, { results })).status).toBe(404);
+  expect((await ask(other, `${id}/results`, { results })).status).toBe(404);
+  const submit = { tenant: "a", pipeline: "p", items: [{}] };
+  const submitted = await server.ask("POST", "/v1/jobs", { key: other, json: submit });
+  expect(submitted.status).toBe(404);
+  expect((await server.holdfast.job.get(id)).batches).toEqual({ ready: 0, leased: 1, done: 0 });
+  expect((await server.holdfast.job.list()).items).toHaveLength(1);
 });
 
 test("a key of some tenants cannot make itself a greater one, nor hold back other tenants", async () => {

@@ -83,6 +83,7 @@ test("no request, however odd, is answered with a 5xx", { timeout: 120_000 }, as
     },
     { requiredKeys: ["content"] },
   );
+  const handle = fc.oneof(fc.constantFrom("x".repeat(59), "A".repeat(59)), text);
   const object = fc.record(
     {
       bank: fc.oneof(text, fc.anything()),
@@ -93,7 +94,23 @@ test("no request, however odd, is answered with a 5xx", { timeout: 120_000 }, as
       role: fc.constantFrom("viewer", "root"),
       url: fc.oneof(fc.webUrl(), text),
       events: fc.array(fc.constantFrom("operation.finished", "nothing")),
-      items: fc.array(item, { maxLength: 3 }),
+      items: fc.array(fc.oneof(item, fc.record({ payload: fc.jsonValue() })), { maxLength: 3 }),
+      pipeline: fc.oneof(fc.constant("p"), text),
+      pipelines: fc.array(fc.oneof(fc.constant("p"), text), { maxLength: 3 }),
+      worker: text,
+      limit: fc.oneof(fc.integer(), fc.constant(1)),
+      options: fc.record(
+        { batchSize: fc.integer({ max: 9 }), startAfter: text },
+        { requiredKeys: [] },
+      ),
+      handles: fc.array(handle, { maxLength: 3 }),
+      results: fc.array(
+        fc.record(
+          { handle, item: fc.integer(), result: fc.jsonValue(), error: text, reference: text },
+          { requiredKeys: ["handle"] },
+        ),
+        { maxLength: 3 },
+      ),
     },
     { requiredKeys: [] },
   );

@@ -1,8 +1,13 @@
+import { once } from "node:events";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { serve } from "@hono/node-server";
 import { pino } from "pino";
 import { connect, type Holdfast } from "../../client/index.ts";
 import { readSettings } from "../../config.ts";
 import type { Role } from "../../contracts/roles.ts";
 import { startServer, type RunningServer } from "../../server/listen.ts";
+import type { createServer } from "../../server/server.ts";
 import { testDatabase } from "../support/database.ts";
 
 export interface Listening extends RunningServer, AsyncDisposable {
@@ -40,6 +45,25 @@ export async function listening(environment: NodeJS.ProcessEnv = {}): Promise<Li
       await server.stop();
       await holdfast.close();
       await database.drop();
+    },
+  };
+}
+
+/** What a test has put together itself, on a free port. */
+export async function onPort(
+  app: Pick<ReturnType<typeof createServer>, "fetch">,
+): Promise<{ url: string; port: number } & AsyncDisposable> {
+  const server = serve({ fetch: app.fetch, port: 0, overrideGlobalObjects: false }) as Server;
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    url: `http://127.0.0.1:${port}`,
+    [Symbol.asyncDispose]: async () => {
+      const closed = once(server, "close");
+      server.close();
+      server.closeAllConnections();
+      await closed;
     },
   };
 }

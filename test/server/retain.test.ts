@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RETAIN_LIMITS } from "../../contracts/retain.ts";
-import { DOCUMENTS_JSON_BYTES } from "../../server/body.ts";
+import { ITEMS_JSON_BYTES } from "../../server/body.ts";
 import { problemOf, serving, type Asked, type Serving } from "./serving.ts";
 
 const NDJSON = { "content-type": "application/x-ndjson" };
@@ -385,7 +385,7 @@ test("a JSON body over the limit is refused before it is read, with the way to s
   expect((await problemOf(answer)).detail).toContain(
     "send NDJSON (content-type application/x-ndjson)",
   );
-  expect(pulled).toBeLessThan(DOCUMENTS_JSON_BYTES / 1024 ** 2 + 5);
+  expect(pulled).toBeLessThan(ITEMS_JSON_BYTES / 1024 ** 2 + 5);
 
   const announced = { "content-type": "application/json", "content-length": "99999999" };
   expect((await submit({ headers: announced, body: "{}" })).status).toBe(413);
