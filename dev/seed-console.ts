@@ -12,6 +12,7 @@ import { settleItems } from "../db/outcomes.ts";
 import { openDb, type Db, type Tx } from "../db/pool.ts";
 import { addDeltas } from "../db/progress.ts";
 import { markWorkerSeen } from "../db/workers.ts";
+import { seedJobs, type SeededJobs } from "./seed-jobs.ts";
 
 /**
  * Fills a database with operations in every state, so that the console can be looked at and tested
@@ -25,6 +26,7 @@ export interface Seeded {
   accepted: string;
   paused: string;
   cancelling: string;
+  jobs: SeededJobs;
 }
 
 export type Ending =
@@ -61,6 +63,7 @@ export async function seedConsole(db: Db, operations = 300): Promise<Seeded> {
     made.set(ending, id);
   }
   await seedSurroundings(db);
+  const jobs = await seedJobs(db);
   const of = (ending: Ending) => made.get(ending)!;
   return {
     running: of("running"),
@@ -69,6 +72,7 @@ export async function seedConsole(db: Db, operations = 300): Promise<Seeded> {
     accepted: of("accepted"),
     paused: of("paused"),
     cancelling: of("cancelling"),
+    jobs,
   };
 }
 

@@ -1,7 +1,8 @@
 import type { ItemView, OperationView, Page } from "../../contracts/operation.ts";
 import { ACTIONS } from "../../contracts/roles.ts";
-import { unfinished, type Act } from "./acts.ts";
+import { homeOf, unfinished, type Act } from "./acts.ts";
 import { counted, number, shortId } from "./format.ts";
+import { JobAgain, RunAgainChoice } from "./job-again.tsx";
 import { Empty, Shown } from "./pieces.tsx";
 import { part, type Part, type Reading } from "./reading.ts";
 import type { Caller } from "./sessions.ts";
@@ -26,12 +27,13 @@ export async function sampleFor(act: Act, { holdfast }: Reading, id: string) {
 
 /** Asks before it is done: what will happen to how many, who may undo it, and for how long. */
 export function ActPage({ act, view, caller, sample, wrong }: ActPageProps) {
-  const back = `/operations/${view.id}`;
+  const back = homeOf(view);
+  const lists = view.kind === "job" ? "/jobs" : "/operations";
   const possible = act.possible(view);
   return (
     <section class="ask">
       <p class="crumbs">
-        <a href="/operations">Operations</a> /{" "}
+        <a href={lists}>{view.kind === "job" ? "Jobs" : "Operations"}</a> /{" "}
         <a href={back}>
           {view.kind} …{shortId(view.id)}
         </a>
@@ -47,7 +49,7 @@ export function ActPage({ act, view, caller, sample, wrong }: ActPageProps) {
         <>
           <Consequences act={act} view={view} />
           {sample && <Sample part={sample} />}
-          <form method="post" action={`${back}/${act.name}`}>
+          <form method="post" action={`/operations/${view.id}/${act.name}`}>
             <input type="hidden" name="token" value={caller.formToken} />
             {act.name === "pause" && (
               <label>
@@ -55,6 +57,7 @@ export function ActPage({ act, view, caller, sample, wrong }: ActPageProps) {
                 <input name="reason" maxlength={500} size={40} required />
               </label>
             )}
+            {act.name === "retry" && view.kind === "job" && <RunAgainChoice view={view} />}
             {act.typed && (
               <label>
                 <span>
@@ -95,7 +98,12 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
           <li>
             <strong>{counted(open, "open item")}</strong> {open === 1 ? "ends" : "end"} as
             cancelled,{" "}
-            {view.state === "accepted" ? "at once" : "as soon as pages in flight have ended"}.
+            {view.state === "accepted"
+              ? "at once"
+              : view.kind === "job"
+                ? "within seconds; what workers still post of them comes too late and is kept aside"
+                : "as soon as pages in flight have ended"}
+            .
           </li>
           <li>
             {counted(done, "settled item")} {done === 1 ? "stays" : "stay"} as{" "}
@@ -108,6 +116,7 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
         </ul>
       );
     case "retry":
+      if (view.kind === "job") return <JobAgain view={view} />;
       return (
         <ul>
           <li>
@@ -124,8 +133,10 @@ function Consequences({ act, view }: { act: Act; view: OperationView }) {
       return (
         <ul>
           <li>
-            <strong>{counted(open, "open item")}</strong> {open === 1 ? "waits" : "wait"}; pages in
-            flight end first.
+            <strong>{counted(open, "open item")}</strong> {open === 1 ? "waits" : "wait"};{" "}
+            {view.kind === "job"
+              ? "what workers hold already they may still post."
+              : "pages in flight end first."}
           </li>
           <li>Nothing is lost. Whoever has the role {ACTIONS.pause} may resume it at any time.</li>
         </ul>

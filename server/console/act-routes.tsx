@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { assertMay } from "../auth.ts";
 import { ActPage, sampleFor, type ActPageProps } from "./act-page.tsx";
-import { ACTS, type Act } from "./acts.ts";
+import { ACTS, homeOf, type Act } from "./acts.ts";
 import { shortId } from "./format.ts";
 import type { Frame, Visit } from "./frame.tsx";
 
@@ -35,7 +35,13 @@ async function asked(frame: Frame, visit: Visit, act: Act, wrong?: string): Prom
   const view = await read.holdfast.operation.get(id);
   const props: ActPageProps = { act, view, caller, sample: await sampleFor(act, read, id), wrong };
   const title = `${act.words} ${view.kind} ${shortId(id)}`;
-  return frame.ask(visit, title, "operations", <ActPage {...props} />, wrong ? 400 : 200);
+  return frame.ask(
+    visit,
+    title,
+    view.kind === "job" ? "jobs" : "operations",
+    <ActPage {...props} />,
+    wrong ? 400 : 200,
+  );
 }
 
 async function done(
@@ -46,9 +52,10 @@ async function done(
 ): Promise<Response> {
   const id = visit.c.req.param("id")!;
   assertMay(visit.caller, act.action);
+  const view = await visit.read.holdfast.operation.get(id);
   if (act.typed && form["typed"]?.trim().toLowerCase() !== shortId(id)) {
     return asked(frame, visit, act, `Not done: type exactly ${shortId(id)} to confirm.`);
   }
-  await act.perform(frame.actingAs(visit.caller), id, form["reason"]?.trim() ?? "");
-  return visit.c.redirect(`/operations/${id}?did=${act.name}`, 303);
+  await act.perform(frame.actingAs(visit.caller), view, form);
+  return visit.c.redirect(`${homeOf(view)}?did=${act.name}`, 303);
 }

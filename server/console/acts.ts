@@ -1,6 +1,12 @@
-import { RERUN_OUTCOMES, type OperationView } from "../../contracts/operation.ts";
+import type { RunAgain } from "../../contracts/job.ts";
+import { RERUN_OUTCOMES, type OperationView, type Outcome } from "../../contracts/operation.ts";
 import type { Action } from "../../contracts/roles.ts";
 import type { Holdfast } from "../../client/index.ts";
+
+/** Where an operation is shown, and where its acts lead back to. */
+export function homeOf({ kind, id }: Pick<OperationView, "kind" | "id">): string {
+  return kind === "job" ? `/jobs/${id}` : `/operations/${id}`;
+}
 
 /** What people may do to an operation, each on a page of its own at `/operations/:id/<name>`. */
 export interface Act {
@@ -13,7 +19,7 @@ export interface Act {
   possible(view: OperationView): boolean;
   /** What the operation page says afterwards. */
   done: string;
-  perform(holdfast: Holdfast, id: string, reason: string): Promise<OperationView>;
+  perform(holdfast: Holdfast, view: OperationView, form: Record<string, string>): Promise<unknown>;
 }
 
 const isOpen = (view: OperationView) => view.finishedAt === null;
@@ -25,9 +31,9 @@ export const ACTS: readonly Act[] = [
     words: "Pause",
     typed: false,
     possible: (view) => isOpen(view) && !view.pausedAt && !view.cancelRequestedAt,
-    done: "Paused. Pages in flight end; nothing new begins.",
-    perform: (holdfast, id, reason) =>
-      reason ? holdfast.operation.pause(id, reason) : holdfast.operation.pause(id),
+    done: "Paused. What is in flight ends; nothing new begins.",
+    perform: (holdfast, { id }, { reason = "" }) =>
+      reason.trim() ? holdfast.operation.pause(id, reason) : holdfast.operation.pause(id),
   },
   {
     name: "resume",
@@ -36,7 +42,7 @@ export const ACTS: readonly Act[] = [
     typed: false,
     possible: (view) => isOpen(view) && view.pausedAt !== null,
     done: "Resumed. It goes on where it stopped.",
-    perform: (holdfast, id) => holdfast.operation.resume(id),
+    perform: (holdfast, { id }) => holdfast.operation.resume(id),
   },
   {
     name: "cancel",
@@ -45,21 +51,27 @@ export const ACTS: readonly Act[] = [
     typed: true,
     possible: (view) => isOpen(view) && !view.cancelRequestedAt,
     done: "Cancelling. What is settled stays; the rest ends as cancelled.",
-    perform: (holdfast, id) => holdfast.operation.cancel(id),
+    perform: (holdfast, { id }) => holdfast.operation.cancel(id),
   },
   {
     name: "retry",
     action: "retry",
     words: "Run again",
     typed: false,
-    possible: (view) => !isOpen(view) && unfinished(view) > 0,
-    done: "Accepted again, over the items that were not finished.",
-    perform: (holdfast, id) => holdfast.operation.retry(id),
+    possible: (view) => !isOpen(view) && (view.kind === "job" ? view.total : unfinished(view)) > 0,
+    done: "Accepted again, as the next generation.",
+    perform: (holdfast, { kind, id }, { items }) =>
+      kind === "job"
+        ? holdfast.job.retry(id, (items ? { items } : {}) as RunAgain)
+        : holdfast.operation.retry(id),
   },
 ];
 
-/** Items that the next generation would take up. */
-export function unfinished(view: OperationView): number {
+/** Items that ended in one of these ways; unless said otherwise, those of the next generation. */
+export function unfinished(
+  view: OperationView,
+  outcomes: readonly Outcome[] = RERUN_OUTCOMES,
+): number {
   const counts = view.stages[0]?.counts ?? {};
-  return RERUN_OUTCOMES.reduce((sum, outcome) => sum + (counts[outcome] ?? 0), 0);
+  return outcomes.reduce((sum, outcome) => sum + (counts[outcome] ?? 0), 0);
 }

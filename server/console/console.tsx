@@ -6,6 +6,9 @@ import { bankBody, banksBody } from "./banks.tsx";
 import type { Body } from "./body.ts";
 import { documentBody } from "./document.tsx";
 import { Frame, renderSections, type Visit } from "./frame.tsx";
+import { jobBody, jobPulse } from "./job.tsx";
+import { jobResultsBody } from "./job-results.tsx";
+import { jobsBody } from "./jobs.tsx";
 import { liveStream } from "./live.ts";
 import { operationBody, operationPulse } from "./operation.tsx";
 import { operationsBody } from "./operations.tsx";
@@ -33,10 +36,17 @@ export function consoleRoutes(deps: ConsoleDeps & Pick<ServerDeps, "stopping">):
     (visit) => operationBody(visit, deps.settings, visit.c.req.param("id")!),
     ({ c, read }) => operationPulse(read, c.req.param("id")!),
   );
+  page("/jobs", ({ read, url }) => jobsBody(read, url));
+  page(
+    "/jobs/:id",
+    (visit) => jobBody(visit, deps.settings, visit.c.req.param("id")!),
+    ({ c, read }) => jobPulse(read, c.req.param("id")!),
+  );
   page("/search/status", ({ read }) => searchStatusBody(read));
   app.route("/", actRoutes(frame));
   for (const [path, load] of [
     ["/search", searchBody],
+    ["/jobs/:id/results", jobResultsBody],
     ["/banks", banksBody],
     ["/banks/:bank", bankBody],
     ["/banks/:bank/documents/:id", documentBody],

@@ -1,13 +1,11 @@
 import type { FinishedSlot } from "../../db/throughput.ts";
+import { BarChart } from "./bar-chart.tsx";
 import { counted, number } from "./format.ts";
 import { Shown } from "./pieces.tsx";
 import type { Part } from "./reading.ts";
 
 const SLOTS = 12;
 const SLOT_MINUTES = 5;
-const BAR = 28;
-const GAP = 4;
-const HEIGHT = 64;
 
 /** Operations that ended in the last hour, a bar per five minutes: completed below, failed on top. */
 export function FinishedChart({ part }: { part: Part<FinishedSlot[]> }) {
@@ -29,51 +27,23 @@ export function FinishedChart({ part }: { part: Part<FinishedSlot[]> }) {
 
 function Chart({ rows }: { rows: FinishedSlot[] }) {
   const most = Math.max(...rows.map(ended));
-  const operations = sum(rows, ended);
-  const failed = sum(rows, (row) => row.failed);
-  const said = `${counted(operations, "operation")} with ${counted(
+  const said = `${counted(sum(rows, ended), "operation")} with ${counted(
     sum(rows, (row) => row.items),
     "item",
-  )}, ${number(failed)} failed; at most ${number(most)} in ${SLOT_MINUTES} minutes`;
-  return (
-    <figure>
-      <svg
-        class="chart"
-        role="img"
-        aria-label={said}
-        viewBox={`0 0 ${SLOTS * (BAR + GAP)} ${HEIGHT}`}
-        width={SLOTS * (BAR + GAP)}
-        height={HEIGHT}
-      >
-        <path class="axis" d={`M0 ${HEIGHT - 0.5}H${SLOTS * (BAR + GAP)}`} />
-        {rows.map((row) => (
-          <Bar row={row} most={most} />
-        ))}
-      </svg>
-      <figcaption class="faint">{said}</figcaption>
-    </figure>
-  );
-}
-
-function Bar({ row, most }: { row: FinishedSlot; most: number }) {
-  let top = HEIGHT - 1;
-  const piece = (tone: string, n: number) => {
-    if (n === 0) return null;
-    const height = Math.max(2, (n / most) * (HEIGHT - 4));
-    top -= height;
-    return <rect class={tone} x={row.slot * (BAR + GAP)} y={top} width={BAR} height={height} />;
-  };
-  const ago = (SLOTS - row.slot) * SLOT_MINUTES;
-  return (
-    <g>
-      <title>
-        {`${ago} to ${ago - SLOT_MINUTES} min ago: ${number(row.completed)} completed, ${number(row.failed)} failed, ${number(row.cancelled)} cancelled, ${counted(row.items, "item")}`}
-      </title>
-      {piece("good", row.completed)}
-      {piece("quiet", row.cancelled)}
-      {piece("bad", row.failed)}
-    </g>
-  );
+  )}, ${number(sum(rows, (row) => row.failed))} failed; at most ${number(most)} in ${SLOT_MINUTES} minutes`;
+  const bars = rows.map((row) => {
+    const ago = (SLOTS - row.slot) * SLOT_MINUTES;
+    return {
+      slot: row.slot,
+      title: `${ago} to ${ago - SLOT_MINUTES} min ago: ${number(row.completed)} completed, ${number(row.failed)} failed, ${number(row.cancelled)} cancelled, ${counted(row.items, "item")}`,
+      pieces: [
+        ["good", row.completed],
+        ["quiet", row.cancelled],
+        ["bad", row.failed],
+      ] as const,
+    };
+  });
+  return <BarChart bars={bars} slots={SLOTS} bar={28} gap={4} said={said} />;
 }
 
 const ended = (row: FinishedSlot) => row.completed + row.failed + row.cancelled;

@@ -1,16 +1,18 @@
 import type { Child } from "hono/jsx";
+import { OPEN_STATES } from "../../contracts/operation.ts";
 import { countFindings } from "../../db/findings.ts";
 import { countOperations } from "../../db/operations.ts";
 import { countFailing } from "../../db/search-status.ts";
 import { number } from "./format.ts";
 import { part, partOrFail, valueOr, type Reading } from "./reading.ts";
 
-export type Place = "overview" | "operations" | "search" | "banks";
+export type Place = "overview" | "operations" | "jobs" | "search" | "banks";
 
 /** Counts beside the navigation; null: could not be read. */
 export interface NavCounts {
   open: number | null;
   failed: number | null;
+  jobs: number | null;
   /** Absent: not this caller's to see. */
   findings?: number | null;
   /** Lanes and indexes of search that cannot go on. Absent as above. */
@@ -25,15 +27,16 @@ export async function navCounts({ db, tenants }: Reading): Promise<NavCounts> {
     wide ? part(() => countFindings(db)) : undefined,
     wide ? part(() => countFailing(db)) : undefined,
   ]);
-  const sum = (...states: string[]) =>
+  const sum = (states: readonly string[], kind?: string) =>
     "value" in counts
       ? counts.value
-          .filter((row) => states.includes(row.state))
+          .filter((row) => states.includes(row.state) && (!kind || row.kind === kind))
           .reduce((total, row) => total + row.n, 0)
       : null;
   return {
-    open: sum("accepted", "running"),
-    failed: sum("failed"),
+    open: sum(OPEN_STATES),
+    failed: sum(["failed"]),
+    jobs: sum(OPEN_STATES, "job"),
     ...(findings ? { findings: valueOr(findings, null) } : {}),
     ...(searchFailing ? { searchFailing: valueOr(searchFailing, null) } : {}),
   };
@@ -69,6 +72,12 @@ export function Nav({ at, counts }: { at: Place | undefined; counts: NavCounts |
             <Count n={counts.failed} words="failed" href="/operations?state=failed" tone="bad" />
           </>
         ),
+      )}
+      {entry(
+        "jobs",
+        "/jobs",
+        "Jobs",
+        counts && <Count n={counts.jobs} words="open" href="/jobs?state=open" />,
       )}
       {entry(
         "search",

@@ -1,7 +1,7 @@
 import type { OperationView } from "../../contracts/operation.ts";
 import { mayDo } from "../../contracts/roles.ts";
 import type { ConsoleDeps } from "../deps.ts";
-import { ACTS } from "./acts.ts";
+import { ACTS, homeOf } from "./acts.ts";
 import { number, shortId, span } from "./format.ts";
 import { Ago, Copy } from "./pieces.tsx";
 import type { Caller } from "./sessions.ts";
@@ -15,12 +15,17 @@ export function Header(props: {
   did: string | null;
 }) {
   const { view, caller, settings, did } = props;
-  const done = ACTS.find((act) => act.name === did)?.done;
   return (
     <>
       <p class="crumbs">
         <a href="/operations">Operations</a> /{" "}
         <a href={`/operations?kind=${view.kind}`}>{view.kind}</a>
+        {view.kind === "job" && (
+          <>
+            {" "}
+            / <a href={homeOf(view)}>as a job</a>
+          </>
+        )}
       </p>
       <div class="title">
         <h1>
@@ -30,11 +35,7 @@ export function Header(props: {
         <StateBadge state={view.shown} />
         <Acts view={view} caller={caller} />
       </div>
-      {done && (
-        <p class="notice" role="status">
-          {done} The <a href="#audit">audit</a> has it.
-        </p>
-      )}
+      <Done did={did} audit="#audit" />
       <Why view={view} />
       <Facts view={view} settings={settings} />
       <p class="jumps">
@@ -46,7 +47,19 @@ export function Header(props: {
   );
 }
 
-function Acts({ view, caller }: { view: OperationView; caller: Caller }) {
+/** What was just done here, if it was. `audit`: where it stands. */
+export function Done({ did, audit }: { did: string | null; audit: string }) {
+  const done = ACTS.find((act) => act.name === did)?.done;
+  if (!done) return null;
+  return (
+    <p class="notice" role="status">
+      {done} The <a href={audit}>audit</a> has it.
+    </p>
+  );
+}
+
+/** What the caller may do about it now. */
+export function Acts({ view, caller }: { view: OperationView; caller: Caller }) {
   return (
     <span class="acts">
       {ACTS.filter((act) => act.possible(view) && mayDo(caller.role, act.action)).map((act) => (
@@ -61,8 +74,8 @@ function Acts({ view, caller }: { view: OperationView; caller: Caller }) {
   );
 }
 
-// The state in a sentence, with its reason and what it waits for.
-function Why({ view }: { view: OperationView }) {
+/** The state in a sentence, with its reason and what it waits for. */
+export function Why({ view }: { view: OperationView }) {
   const held = view.finishedAt === null && (
     <>
       {view.pausedAt && (
@@ -72,8 +85,10 @@ function Why({ view }: { view: OperationView }) {
       )}
       {view.cancelRequestedAt && (
         <p class="why">
-          Cancel asked for <Ago at={view.cancelRequestedAt} />. Pages in flight end first, so that
-          nothing is left half written.
+          Cancel asked for <Ago at={view.cancelRequestedAt} />.{" "}
+          {view.kind === "job"
+            ? "Nothing is handed out any more; workers hear of it with their next sign of life."
+            : "Pages in flight end first, so that nothing is left half written."}
         </p>
       )}
       {view.shown === "paused" && !view.pausedAt && (
@@ -87,7 +102,7 @@ function Why({ view }: { view: OperationView }) {
           {view.startAfter ? ", as it was submitted." : ", when the first item is due again."}
         </p>
       )}
-      {view.shown === "waiting for a worker" && (
+      {view.shown === "waiting for a worker" && !(view.kind === "job" && view.startedAt) && (
         <p class="why">
           No <a href="/#workers">worker</a> is online. Nothing is lost; it goes on when one starts:{" "}
           <code class="command">holdfast worker</code>
@@ -165,7 +180,8 @@ function Facts({ view, settings }: { view: OperationView; settings: ConsoleDeps[
   );
 }
 
-function Fact({ name, children }: { name: string; children?: unknown }) {
+/** One line of `dl.facts`. */
+export function Fact({ name, children }: { name: string; children?: unknown }) {
   return (
     <div>
       <dt>{name}</dt>
@@ -174,7 +190,8 @@ function Fact({ name, children }: { name: string; children?: unknown }) {
   );
 }
 
-function Workflow({ id, settings }: { id: string; settings: ConsoleDeps["settings"] }) {
+/** Where Temporal shows it; its id when that is not known. */
+export function Workflow({ id, settings }: { id: string; settings: ConsoleDeps["settings"] }) {
   const href = temporalAddress(settings, id);
   return (
     <>

@@ -2,12 +2,33 @@ import type { LogLine, Page } from "../../contracts/operation.ts";
 import { absolute } from "./format.ts";
 import type { OperationQuery } from "./operation-query.ts";
 import { Empty, Shown, Table, withParams } from "./pieces.tsx";
-import type { Part } from "./reading.ts";
+import { part, type Part, type Reading } from "./reading.ts";
 import { StateBadge } from "./state-badge.tsx";
+
+const LOG_LINES = 100;
+
+/** The lines that the address asks for; without a place in it, the newest. */
+export function readLogs(
+  { holdfast }: Reading,
+  id: string,
+  { level, before, newerThan }: OperationQuery,
+): Promise<Part<Page<LogLine>>> {
+  return part(() =>
+    holdfast.operation.logs(id, {
+      newest: newerThan === undefined,
+      limit: LOG_LINES,
+      ...(level && { level }),
+      ...(before && { before }),
+      ...(newerThan && { after: newerThan }),
+    }),
+  );
+}
 
 const LEVELS = ["debug", "info", "warn", "error"] as const;
 
-/** Log lines, the newest page of them in order of writing; older ones by link. */
+const PLACE = { before: undefined, newerThan: undefined, did: undefined };
+
+/** Log lines in order of writing, the newest page of them; older and newer ones by link. */
 export function Logs(props: { part: Part<Page<LogLine>>; query: OperationQuery; url: URL }) {
   const { part, query, url } = props;
   return (
@@ -18,7 +39,7 @@ export function Logs(props: { part: Part<Page<LogLine>>; query: OperationQuery; 
           <a
             href={withParams(
               url,
-              { level: level === "debug" ? undefined : level, before: undefined, did: undefined },
+              { ...PLACE, level: level === "debug" ? undefined : level },
               "logs",
             )}
             {...((query.level ?? "debug") === level ? { "aria-current": "true" } : {})}
@@ -26,28 +47,28 @@ export function Logs(props: { part: Part<Page<LogLine>>; query: OperationQuery; 
             {level === "debug" ? "all levels" : level === "error" ? "error" : `${level} and above`}
           </a>
         ))}
-        {query.before && <a href={withParams(url, { before: undefined }, "logs")}>newest</a>}
+        {(query.before || query.newerThan) && <a href={withParams(url, PLACE, "logs")}>newest</a>}
       </p>
       <Shown part={part}>
         {({ items, next }) =>
           items.length === 0 ? (
             <Empty>
-              {query.level || query.before
+              {query.level || query.before || query.newerThan
                 ? "No log line matches."
                 : "No log line yet; they are kept for 30 days."}
             </Empty>
           ) : (
             <>
-              {next && (
+              {(query.newerThan ?? next) && (
                 <p class="next">
-                  <a href={withParams(url, { before: next, did: undefined }, "logs")}>
+                  <a href={withParams(url, { ...PLACE, before: items[0]!.seq }, "logs")}>
                     ↑ Older lines
                   </a>
                 </p>
               )}
               <Table
                 label="log lines"
-                look="wide"
+                look="wide hits lines"
                 head={
                   <>
                     <th>Time, UTC</th>
@@ -73,6 +94,13 @@ export function Logs(props: { part: Part<Page<LogLine>>; query: OperationQuery; 
                   </tr>
                 ))}
               </Table>
+              {(query.newerThan ? next : query.before) && (
+                <p class="next">
+                  <a href={withParams(url, { ...PLACE, newerThan: items.at(-1)!.seq }, "logs")}>
+                    ↓ Newer lines
+                  </a>
+                </p>
+              )}
             </>
           )
         }

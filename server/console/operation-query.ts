@@ -11,6 +11,7 @@ const OperationQuery = z.object({
   childrenAfter: cursor.optional(),
   level: z.enum(["debug", "info", "warn", "error"]).optional(),
   before: cursor.optional(),
+  newerThan: cursor.optional(),
 });
 export type OperationQuery = z.infer<typeof OperationQuery>;
 

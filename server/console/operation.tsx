@@ -6,7 +6,7 @@ import { shortId } from "./format.ts";
 import type { Visit } from "./frame.tsx";
 import { AuditTrail, Events } from "./operation-record.tsx";
 import { Children, Items } from "./operation-ledger.tsx";
-import { Logs } from "./operation-logs.tsx";
+import { Logs, readLogs } from "./operation-logs.tsx";
 import { operationQuery } from "./operation-query.ts";
 import { Header } from "./operation-header.tsx";
 import { Stages } from "./operation-stages.tsx";
@@ -15,7 +15,6 @@ import { part, type Reading } from "./reading.ts";
 
 const ITEMS = 25;
 const CHILDREN = 20;
-const LOG_LINES = 100;
 const RATE_SECONDS = 60;
 
 /** Everything about one operation. @throws NotFound, InvalidInput */
@@ -43,14 +42,7 @@ export async function operationBody(
         ...(query.itemsAfter && { after: query.itemsAfter }),
       }),
     ),
-    part(() =>
-      holdfast.operation.logs(id, {
-        newest: true,
-        limit: LOG_LINES,
-        ...(query.level && { level: query.level }),
-        ...(query.before && { before: query.before }),
-      }),
-    ),
+    readLogs(read, id, query),
     part(() => holdfast.operation.events(id)),
     part(() => deliveriesOfOperation(db, id)),
     part(() => holdfast.operation.audit(id)),

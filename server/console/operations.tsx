@@ -8,6 +8,7 @@ import {
 } from "../../contracts/operation.ts";
 import { parseInput } from "../../client/input.ts";
 import type { Body } from "./body.ts";
+import { Choice } from "./choice.tsx";
 import { number } from "./format.ts";
 import { OutcomeCounts } from "./outcome-counts.tsx";
 import { Ago, Empty, Id, NextPage, Progress, Shown, Table, withParams } from "./pieces.tsx";
@@ -121,27 +122,6 @@ function Filter({ given, filtered }: { given: Record<string, string>; filtered: 
       <button>Filter</button>
       {filtered && <a href="/operations">Clear</a>}
     </form>
-  );
-}
-
-function Choice(props: {
-  name: string;
-  label?: string;
-  given: string | undefined;
-  options: readonly (readonly [value: string, words: string])[];
-}) {
-  return (
-    <label>
-      <span>{props.label ?? props.name}</span>
-      <select name={props.name}>
-        <option value="">any</option>
-        {props.options.map(([value, words]) => (
-          <option value={value} selected={value === props.given}>
-            {words}
-          </option>
-        ))}
-      </select>
-    </label>
   );
 }
 

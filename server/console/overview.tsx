@@ -9,6 +9,7 @@ import { finishedInLastHour, overdueStarts } from "../../db/throughput.ts";
 import { onlineWorkers } from "../../db/workers.ts";
 import type { Body } from "./body.ts";
 import { FinishedChart } from "./finished-chart.tsx";
+import { Pipelines, Unserved } from "./job-pipelines.tsx";
 import { Brakes } from "./overview-brakes.tsx";
 import { Findings, Narrow, Overdue, SHOWN_FINDINGS } from "./overview-findings.tsx";
 import { ByKind } from "./overview-kinds.tsx";
@@ -18,21 +19,35 @@ import { part, valueOr, type Reading } from "./reading.ts";
 const START_BOUND_SECONDS = 30;
 
 /** Is anything wrong, what is waiting, and who holds what back. Needs Postgres alone. */
-export async function overviewBody({ db, tenants }: Reading): Promise<Body> {
+export async function overviewBody({ db, holdfast, tenants }: Reading): Promise<Body> {
   const wide = tenants === undefined;
-  const [findings, examined, overdue, counts, finished, marks, lanes, deliveries, workers, brakes] =
-    await Promise.all([
-      wide ? part(() => listFindings(db, SHOWN_FINDINGS + 1)) : undefined,
-      part(() => lastExamined(db)),
-      wide ? part(() => overdueStarts(db, START_BOUND_SECONDS)) : undefined,
-      part(() => countOperations(db, tenants)),
-      part(() => finishedInLastHour(db, tenants)),
-      wide ? part(() => markDepths(db)) : undefined,
-      wide ? part(() => readIndexLanes(db)) : undefined,
-      wide ? part(() => deliveryDepth(db)) : undefined,
-      part(() => onlineWorkers(db)),
-      part(() => listBrakes(db)),
-    ]);
+  const [
+    findings,
+    examined,
+    overdue,
+    counts,
+    finished,
+    marks,
+    lanes,
+    deliveries,
+    workers,
+    brakes,
+    pipelines,
+    pullWorkers,
+  ] = await Promise.all([
+    wide ? part(() => listFindings(db, SHOWN_FINDINGS + 1)) : undefined,
+    part(() => lastExamined(db)),
+    wide ? part(() => overdueStarts(db, START_BOUND_SECONDS)) : undefined,
+    part(() => countOperations(db, tenants)),
+    part(() => finishedInLastHour(db, tenants)),
+    wide ? part(() => markDepths(db)) : undefined,
+    wide ? part(() => readIndexLanes(db)) : undefined,
+    wide ? part(() => deliveryDepth(db)) : undefined,
+    part(() => onlineWorkers(db)),
+    part(() => listBrakes(db)),
+    part(() => holdfast.job.pipelines()),
+    part(() => holdfast.job.workers()),
+  ]);
   return {
     title: "Overview",
     at: "overview",
@@ -41,6 +56,7 @@ export async function overviewBody({ db, tenants }: Reading): Promise<Body> {
         <>
           <h1>Overview</h1>
           {overdue && <Overdue part={overdue} online={valueOr(workers, []).length} />}
+          <Unserved pipelines={pipelines} workers={pullWorkers} />
           {findings ? (
             <Findings part={findings} examined={valueOr(examined, null)} />
           ) : (
@@ -54,6 +70,7 @@ export async function overviewBody({ db, tenants }: Reading): Promise<Body> {
       ...(marks && lanes && deliveries
         ? { queues: <Queues marks={marks} lanes={lanes} deliveries={deliveries} /> }
         : {}),
+      pipelines: <Pipelines pipelines={pipelines} workers={pullWorkers} />,
       workers: <Workers part={workers} />,
     },
   };

@@ -35,6 +35,11 @@ const STATES: Record<string, [shape: keyof typeof SHAPES, tone: string]> = {
   pending: ["ring", "quiet"],
   delivered: ["check", "good"],
   dead: ["cross", "bad"],
+  // Pull workers
+  online: ["check", "good"],
+  offline: ["dash", "quiet"],
+  // What became of a post
+  late: ["clock", "warn"],
   // Indexes and lanes of search
   works: ["check", "good"],
   failing: ["cross", "bad"],

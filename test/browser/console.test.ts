@@ -92,11 +92,19 @@ test("every page fits its screen and raises no complaint, wide and narrow, light
     for (const [name, path] of [
       ["overview", "/"],
       ["operations", "/operations"],
-      ["operations-none", "/operations?kind=job"],
+      ["operations-none", "/operations?kind=plan"],
       ["operation-failed", `/operations/${seeded.failed}?outcome=failed`],
       ["operation-paused", `/operations/${seeded.paused}`],
       ["pause", `/operations/${seeded.accepted}/pause`],
       ["retry", `/operations/${seeded.failed}/retry`],
+      ["jobs", "/jobs"],
+      ["jobs-none", "/jobs?pipeline=nobody"],
+      ["job", `/jobs/${seeded.jobs.running}`],
+      ["job-unserved", `/jobs/${seeded.jobs.unserved}`],
+      ["job-failed", `/jobs/${seeded.jobs.failed}?level=error`],
+      ["job-results", `/jobs/${seeded.jobs.running}/results`],
+      ["job-late", `/jobs/${seeded.jobs.running}/results?show=late`],
+      ["job-again", `/operations/${seeded.jobs.cancelled}/retry`],
       ["search", "/search?text=doc"],
       ["search-nothing", "/search?text=nowhere"],
       ["search-empty", "/search"],
@@ -133,6 +141,25 @@ test("what was retained is found by typing it, with script and without, and lead
     expect(complaints).toEqual([]);
     await page.context().close();
   }
+}, 60_000);
+
+test("a cancelled job is found, and what was left of it run again, without script", async () => {
+  const { page, complaints } = await openPage(browser, base, LOOKS[1], { script: false });
+  const id = seeded.jobs.cancelled;
+  await page.goto("/jobs");
+  await page.getByLabel("API key").fill(await server.key("operator"));
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByLabel("state").selectOption("cancelled");
+  await page.getByRole("button", { name: "Filter" }).click();
+  await page.waitForURL("**state=cancelled**");
+  await page.locator(`a[href="/jobs/${id}"]`).first().click();
+  await page.getByRole("link", { name: "Run again" }).click();
+  await page.getByLabel(/never worked/).check();
+  await page.getByRole("button", { name: "Run again" }).click();
+  await page.waitForURL(`**/jobs/${id}?did=retry`);
+  await page.getByText("Accepted again").waitFor();
+  expect(complaints).toEqual([]);
+  expect((await server.holdfast.job.get(id)).generation).toBe(2);
 }, 60_000);
 
 test("an open page follows what happens by itself, and ends with what it shows", async () => {

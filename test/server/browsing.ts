@@ -78,6 +78,12 @@ export function tokenIn({ html }: Shown): string {
   return token;
 }
 
+/** The HTML of one section of a page. */
+export function sectionOf({ html }: Shown, id: string): string {
+  const from = html.indexOf(`<section id="${id}">`);
+  return html.slice(from, html.indexOf("</section>", from));
+}
+
 /** One operation of tenant `default`, bank `letters`, written by hand. */
 export function anOperation(
   server: { holdfast: Holdfast },

@@ -5,7 +5,7 @@ import { connect } from "../../client/index.ts";
 import { createServer } from "../../server/server.ts";
 import { documents } from "../support/fresh.ts";
 import { preparedByHand } from "../support/retain-by-hand.ts";
-import { anOperation, openConsole, type Shown } from "./browsing.ts";
+import { anOperation, openConsole, sectionOf, type Shown } from "./browsing.ts";
 
 const FORBIDDEN = /<script(?![^>]*\bsrc=")|<style|\sstyle="|\son[a-z]+="|javascript:/i;
 
@@ -237,11 +237,6 @@ test("files are kept for ever under a name that changes with them", async () => 
     expect(file.headers.get("cache-control")).toContain("immutable");
   }
 });
-
-function sectionOf({ html }: Shown, id: string): string {
-  const from = html.indexOf(`<section id="${id}">`);
-  return html.slice(from, html.indexOf("</section>", from));
-}
 
 function hrefIn({ html }: Shown, words: string): string {
   const found = new RegExp(`<a href="([^"]+)">${words.replaceAll(/[?/#.]/g, "\\$&")}</a>`).exec(
