@@ -27,6 +27,19 @@ export function wholeNumber(text: string): number {
   throw new InvalidArgumentError("It must be a whole number.");
 }
 
+export function atLeastOne(text: string): number {
+  const n = wholeNumber(text);
+  if (n >= 1) return n;
+  throw new InvalidArgumentError("It must be at least 1.");
+}
+
+/** A share of a whole: 0 to 1. */
+export function share(text: string): number {
+  const value = /^\d{0,3}(\.\d{1,9})?$/.test(text) && text !== "" ? Number(text) : Number.NaN;
+  if (value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError("It must be a number from 0 to 1.");
+}
+
 /** The given keys without those that are undefined, as optional fields want it. */
 export function given<T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   const kept = Object.entries(fields).filter(([, value]) => value !== undefined);

@@ -12,22 +12,32 @@ import { note, printJsonLine } from "./output.ts";
 export async function follow(
   operation: OperationClient,
   id: string,
-  { json, quiet }: { json?: boolean; quiet?: boolean } = {},
+  how: FollowHow = {},
 ): Promise<OperationView> {
-  const show = json ? jsonShow : quiet ? noShow : process.stderr.isTTY ? await bar() : lines();
+  const show = await showFor(how, OPERATION);
+  const again = `the operation goes on; follow it with "holdfast operation watch ${id}"`;
+  return following((signal) => operation.watch(id, { signal }), show, again);
+}
+
+/** Shows each view until there are no more, and answers the last. `again` is said at a Ctrl-C. */
+export async function following<View>(
+  watch: (signal: AbortSignal) => AsyncIterable<View>,
+  show: Show<View>,
+  again: string,
+): Promise<View> {
   const interrupt = new AbortController();
   const onInterrupt = () => interrupt.abort();
   process.once("SIGINT", onInterrupt);
-  let last: OperationView | undefined;
+  let last: View | undefined;
   try {
-    for await (const view of operation.watch(id, { signal: interrupt.signal })) {
+    for await (const view of watch(interrupt.signal)) {
       last = view;
       show.see(view);
     }
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
     show.end();
-    note(`the operation goes on; follow it with "holdfast operation watch ${id}"`);
+    note(again);
     throw new Ended(EXIT.interrupted);
   } finally {
     show.end();
@@ -37,24 +47,61 @@ export async function follow(
 }
 
 /** The exit code that says how an operation ended. */
-export function exitWith(view: OperationView): void {
+export function exitWith(view: Pick<OperationView, "state">): void {
   process.exitCode =
     view.state === "completed" ? EXIT.ok : view.state === "failed" ? EXIT.failed : EXIT.refused;
 }
 
-interface Show {
-  see(view: OperationView): void;
+export interface FollowHow {
+  json?: boolean | undefined;
+  quiet?: boolean | undefined;
+}
+
+interface Show<View> {
+  see(view: View): void;
   end(): void;
 }
 
-const noShow: Show = { see: () => undefined, end: () => undefined };
-const jsonShow: Show = { see: printJsonLine, end: () => undefined };
+/** What is worth showing of a view. */
+interface Showing<View> {
+  bars(view: View): { name: string; done: number; total: number; state: string }[];
+  /** A line, and what has to change for another. */
+  line(view: View): { text: string; when: string };
+}
 
-async function bar(): Promise<Show> {
+const OPERATION: Showing<OperationView> = {
+  bars: (view) =>
+    view.stages.map(({ stage, done, total, counts }) => ({
+      name: stage,
+      done,
+      total,
+      state: `${view.shown}${trouble(counts)}`,
+    })),
+  // One for a new state, and one for each tenth of the way.
+  line: (view) => {
+    const own = view.stages.find((stage) => stage.stage === view.kind);
+    return {
+      text: `${view.shown}: ${doneOf(view)}`,
+      when: `${view.shown} ${tenths(own?.done ?? 0, own?.total ?? 0)}`,
+    };
+  },
+};
+
+/** The way to show views here: NDJSON, nothing, a bar on a terminal, lines elsewhere. */
+export async function showFor<View>(
+  { json, quiet }: FollowHow,
+  showing: Showing<View>,
+): Promise<Show<View>> {
+  if (json) return { see: printJsonLine, end: () => undefined };
+  if (quiet) return { see: () => undefined, end: () => undefined };
+  return process.stderr.isTTY ? bar(showing) : lines(showing);
+}
+
+async function bar<View>(showing: Showing<View>): Promise<Show<View>> {
   const { default: progress } = await import("cli-progress");
   const bars = new progress.MultiBar(
     {
-      format: "{stage} [{bar}] {value}/{total} {state}",
+      format: "{name} [{bar}] {value}/{total} {state}",
       barsize: 30,
       hideCursor: false,
       fps: 5,
@@ -69,11 +116,11 @@ async function bar(): Promise<Show> {
   let ended = false;
   return {
     see: (view) => {
-      for (const { stage, done, total, counts } of view.stages) {
-        const one = known.get(stage) ?? bars.create(total, 0, { stage, state: "" });
-        known.set(stage, one);
+      for (const { name, done, total, state } of showing.bars(view)) {
+        const one = known.get(name) ?? bars.create(total, 0, { name, state: "" });
+        known.set(name, one);
         one.setTotal(total);
-        one.update(done, { stage, state: `${view.shown}${trouble(counts)}` });
+        one.update(done, { name, state });
       }
     },
     end: () => {
@@ -83,23 +130,26 @@ async function bar(): Promise<Show> {
   };
 }
 
-function trouble(counts: Record<string, number>): string {
+/** `, 3 failed, 1 lost`: what went wrong so far. */
+export function trouble(counts: Partial<Record<string, number>>): string {
   const bad = ["failed", "lost", "blocked"].filter((outcome) => counts[outcome]);
   return bad.length > 0
     ? `, ${bad.map((outcome) => `${counts[outcome]} ${outcome}`).join(", ")}`
     : "";
 }
 
-// Without a terminal every line stays: one for a new state, and one for each tenth of the way.
-function lines(): Show {
+export function tenths(done: number, total: number): number {
+  return total > 0 ? Math.floor((done / total) * 10) : 0;
+}
+
+// Without a terminal every line stays.
+function lines<View>(showing: Showing<View>): Show<View> {
   let before = "";
   return {
     see: (view) => {
-      const own = view.stages.find((stage) => stage.stage === view.kind);
-      const tenths = own && own.total > 0 ? Math.floor((own.done / own.total) * 10) : 0;
-      const now = `${view.shown} ${tenths}`;
-      if (now !== before) note(`${view.shown}: ${doneOf(view)}`);
-      before = now;
+      const { text, when } = showing.line(view);
+      if (when !== before) note(text);
+      before = when;
     },
     end: () => undefined,
   };

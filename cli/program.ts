@@ -6,6 +6,7 @@ import * as dev from "./dev.ts";
 import * as doctor from "./doctor.ts";
 import * as document from "./document.ts";
 import { afterCommander, EXIT, tellFailure } from "./failure.ts";
+import * as job from "./job.ts";
 import * as key from "./key.ts";
 import * as migrate from "./migrate.ts";
 import * as operation from "./operation.ts";
@@ -35,7 +36,7 @@ export function program(): Command {
     .configureOutput({ outputError: () => undefined })
     .addHelpText("after", AFTER_HELP);
   const groups: [string, { register(to: Command): void }[]][] = [
-    ["Bulk work:", [retain, operation, brake]],
+    ["Bulk work:", [retain, job, operation, brake]],
     ["What is there:", [search, bank, document]],
     ["Processes:", [dev, worker, server, migrate]],
     ["Looking after it:", [doctor, replay, key, webhook]],

@@ -1,4 +1,3 @@
-import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { RetainClient } from "../client/index.ts";
@@ -6,6 +5,7 @@ import { InvalidInput } from "../contracts/errors.ts";
 import type { Accepted } from "../contracts/operation.ts";
 import { RETAIN_LIMITS, type RetainSubmit } from "../contracts/retain.ts";
 import { documentLines, inFolder, type TextFile } from "./retain-folder.ts";
+import { jsonArray, peek, readable, type Begun } from "./item-source.ts";
 import { note } from "./output.ts";
 
 type Header = Omit<RetainSubmit, "items">;
@@ -56,79 +56,17 @@ async function openStandardInput(as?: "items" | "documents"): Promise<Source> {
   return items(await peek(process.stdin));
 }
 
-function readable(path: string) {
-  const stream = createReadStream(path);
-  // Whoever reads it meets the error; until then it must not be nobody's.
-  stream.on("error", () => undefined);
-  return stream;
-}
-
-interface Begun {
-  /** The first characters that are not white space. */
-  text: string;
-  all: AsyncIterable<Uint8Array>;
-}
-
-const PEEK_BYTES = 64;
-
-/** Reads as far as the first characters, and gives everything out again. */
-async function peek(source: AsyncIterable<Uint8Array>): Promise<Begun> {
-  const chunks = source[Symbol.asyncIterator]();
-  const read: Uint8Array[] = [];
-  let text = "";
-  while (text.length < PEEK_BYTES) {
-    const next = await chunks.next();
-    if (next.done) break;
-    read.push(next.value);
-    const some = Buffer.from(next.value).subarray(0, 4 * PEEK_BYTES);
-    text = (text + some.toString("latin1")).replace(/^(ï»¿)?\s+|^ï»¿/, "");
-    if (text.length > 0) break;
-  }
-  async function* all() {
-    yield* read;
-    for (;;) {
-      const next = await chunks.next();
-      if (next.done) return;
-      yield next.value;
-    }
-  }
-  return { text, all: all() };
-}
-
 function items({ text, all }: Begun): Source {
   return {
     submit: async (retain, header) =>
       text.startsWith("[")
-        ? retain.submit({ ...header, items: await jsonArray(all) })
+        ? retain.submit({ ...header, items: await jsonArray(all, ARRAY_BYTES) })
         : retain.submitLines(header, all),
   };
 }
 
 /** JSON may escape every character of what it holds, and be indented. */
 const ARRAY_BYTES = 2 * RETAIN_LIMITS.batchBytes;
-
-async function jsonArray(source: AsyncIterable<Uint8Array>): Promise<RetainSubmit["items"]> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of source) {
-    bytes += chunk.length;
-    if (bytes > ARRAY_BYTES) {
-      throw new InvalidInput([
-        { path: "input", message: "is too large for one array: send NDJSON, one item a line" },
-      ]);
-    }
-    chunks.push(chunk);
-  }
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
-    return JSON.parse(text) as RetainSubmit["items"];
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new InvalidInput([
-      { path: "input", message: `begins like a JSON array and is none (${why})` },
-    ]);
-  }
-}
 
 function documents(path: string, files: readonly TextFile[]): Source {
   if (files.length === 0) {
