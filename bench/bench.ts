@@ -3,7 +3,7 @@ import { Frame, resultTable, type Benchmark } from "./frame.ts";
 
 /** `npm run bench -- <name> [--json] [--quick]`: one benchmark, or `all` of them one after another. */
 
-const NAMES = ["accept", "retain", "progress", "search", "idle"] as const;
+const NAMES = ["accept", "retain", "progress", "search", "job", "idle"] as const;
 const USAGE = `usage: npm run bench -- <name> [--json] [--quick]
 
   <name>    ${NAMES.join(", ")}, or all

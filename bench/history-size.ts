@@ -10,11 +10,20 @@ export interface HistorySize {
 }
 
 /** The real histories of a retain operation, as Temporal holds them. */
-export async function historyOf(stack: Stack, operationId: string): Promise<HistorySize> {
+export function historyOf(stack: Stack, operationId: string): Promise<HistorySize> {
+  return historyOfRun(stack, "retain", operationId);
+}
+
+/** The same of the first generation of an operation of any kind. */
+export async function historyOfRun(
+  stack: Stack,
+  kind: string,
+  operationId: string,
+): Promise<HistorySize> {
   const connection = await Connection.connect({ address: stack.temporalAddress });
   try {
     const client = new Client({ connection, namespace: stack.namespace });
-    const parent = await eventsOf(client, parentOf(operationId));
+    const parent = await eventsOf(client, workflowIdOf(kind, operationId));
     const children = parent.flatMap(
       (event) => event.startChildWorkflowExecutionInitiatedEventAttributes?.workflowId ?? [],
     );
@@ -26,8 +35,8 @@ export async function historyOf(stack: Stack, operationId: string): Promise<Hist
   }
 }
 
-function parentOf(id: string): string {
-  return operationWorkflowId({ kind: "retain", tenant: DEFAULT_TENANT, id, generation: 1 });
+function workflowIdOf(kind: string, id: string): string {
+  return operationWorkflowId({ kind, tenant: DEFAULT_TENANT, id, generation: 1 });
 }
 
 async function eventsOf(client: Client, workflowId: string) {

@@ -8,14 +8,18 @@ export interface DemoProgress {
   end(): void;
 }
 
-export function demoProgress(total: number, say: (line: string) => void): DemoProgress {
-  return process.stdout.isTTY ? bar(total, say) : lines(total, say);
+export function demoProgress(
+  total: number,
+  say: (line: string) => void,
+  what = "documents",
+): DemoProgress {
+  return process.stdout.isTTY ? bar(total, say, what) : lines(total, say, what);
 }
 
-function bar(total: number, say: (line: string) => void): DemoProgress {
+function bar(total: number, say: (line: string) => void, what: string): DemoProgress {
   const make = (from: number) => {
     const one = new SingleBar({
-      format: "  [{bar}] {value}/{total} documents, {state}",
+      format: `  [{bar}] {value}/{total} ${what}, {state}`,
       barsize: 40,
       barCompleteChar: "#",
       barIncompleteChar: ".",
@@ -37,12 +41,12 @@ function bar(total: number, say: (line: string) => void): DemoProgress {
   };
 }
 
-function lines(total: number, say: (line: string) => void): DemoProgress {
+function lines(total: number, say: (line: string) => void, what: string): DemoProgress {
   let before = "";
   return {
     see: (done, state) => {
       const now = `${state} ${Math.floor((done / total) * 10)}`;
-      if (now !== before) say(`  ${done} of ${total} documents, ${state}`);
+      if (now !== before) say(`  ${done} of ${total} ${what}, ${state}`);
       before = now;
     },
     note: say,

@@ -1,3 +1,5 @@
+import { jobBroken, type JobFigures } from "./demo-job-verdict.ts";
+
 /** What the demo has counted, by other means than the ones that kept the promises. */
 export interface Figures {
   items: number;
@@ -27,6 +29,7 @@ export interface Figures {
   replayed: boolean;
   /** Objects of which the search index says something else than their tables. */
   differences: number;
+  job: JobFigures;
   seconds: number;
 }
 
@@ -49,6 +52,7 @@ export function brokenPromises(figures: Figures): string[] {
     ...(orphans > 0 ? [`${orphans} rows belong to nothing`] : []),
     ...(doctor > 0 ? [`the doctor has ${doctor} findings`] : []),
     ...(differences > 0 ? [`the search index differs from ${differences} objects`] : []),
+    ...jobBroken(figures.job),
     ...(replayed ? [] : ["replayed, the workflow decides otherwise"]),
   ];
 }

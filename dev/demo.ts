@@ -6,6 +6,7 @@ import { fetchHistory, quietRuntime, replayHistories } from "../workers/replay.t
 import { lazyClient } from "../workers/temporal-client.ts";
 import { currentWorkflowCode } from "../workers/workflow-code.ts";
 import { readmes, textFiles } from "./demo-documents.ts";
+import { jobbed } from "./demo-job.ts";
 import { demoProgress } from "./demo-progress.ts";
 import { searched } from "./demo-search.ts";
 import { brokenPromises, lineOf, type Figures } from "./demo-verdict.ts";
@@ -13,8 +14,9 @@ import { untilInterrupted } from "./interrupt.ts";
 import { startProduct, type Product } from "./product.ts";
 
 /**
- * The main job, for real: a batch of documents, a worker killed in the middle of it, and the proof
- * that every document reached one outcome. `--docs <folder>` takes other documents, `--once` ends
+ * The main job, for real: a batch of documents, a worker killed in the middle of it, then a job over
+ * thousands of files with pull workers of which one is killed, and the proof that every document and
+ * every file reached one outcome. `--docs <folder>` takes other documents, `--once` ends
  * instead of staying up, `--json` ends with one line of figures.
  */
 const { values: flags } = parseArgs({
@@ -82,8 +84,14 @@ async function demonstrate(product: Product, holdfast: Holdfast): Promise<Figure
   const seconds = (endedAt - began) / 1_000;
   say(`\n${last.state} after ${seconds.toFixed(1)} s${last.reason ? `: ${last.reason}` : ""}`);
   const { differences } = await searched(holdfast, endedAt, say);
-  const proof = await proven(product, holdfast, last, killed);
-  return { ...proof, differences, seconds: Number(seconds.toFixed(1)) };
+  const job = await jobbed(holdfast, {
+    url: product.addresses.consoleUrl,
+    dir: product.dir,
+    signal: ending.signal,
+    say,
+  });
+  const proof = await proven(product, holdfast, last, killed, job.workflowId);
+  return { ...proof, differences, job: job.figures, seconds: Number(seconds.toFixed(1)) };
 }
 
 interface Kill {
@@ -151,7 +159,8 @@ async function proven(
   holdfast: Holdfast,
   view: OperationView,
   killed: Kill | undefined,
-): Promise<Omit<Figures, "seconds" | "differences">> {
+  jobWorkflowId: string,
+): Promise<Omit<Figures, "seconds" | "differences" | "job">> {
   const { databaseUrl, temporalAddress, namespace } = product.addresses;
   const { outcomes, notOnce, unexplained } = await ledgerOf(holdfast, view.id);
   const orphans = await strayRows(holdfast);
@@ -160,12 +169,22 @@ async function proven(
   say(`  ${"orphans".padEnd(12)} ${orphans}`);
 
   const temporal = { address: temporalAddress, namespace };
-  const { findings, checks } = await runDoctor({ databaseUrl, temporal, repair: false });
+  const { findings: found, checks } = await runDoctor({ databaseUrl, temporal, repair: false });
+  // After two minutes the doctor misses who was killed here, and is right.
+  const findings = found.filter(
+    ({ check, message }) =>
+      !(check === "worker-vanished" && killed && message.includes(`#${killed.pid} `)),
+  );
   say(`\nholdfast doctor: ${checks.length} checks, ${findings.length} findings`);
+  if (findings.length < found.length) say("  and one more: the worker that was killed is gone");
   for (const { check, message } of findings) say(`  ${check}: ${message}`);
 
-  const replayed = await replays(temporal, view.workflowId);
-  say(`holdfast replay ${view.workflowId}: ${replayed ? "the same decisions" : "DIFFERS"}`);
+  let replayed = true;
+  for (const workflowId of [view.workflowId, jobWorkflowId]) {
+    const same = await replays(temporal, workflowId);
+    say(`holdfast replay ${workflowId}: ${same ? "the same decisions" : "DIFFERS"}`);
+    replayed &&= same;
+  }
   return {
     items: view.total,
     state: view.state,

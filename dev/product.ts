@@ -25,6 +25,8 @@ export interface ProductOptions {
 export interface Product {
   readonly addresses: StackAddresses & { consoleUrl: string };
   readonly worker: KeptWorker;
+  /** The state directory. */
+  readonly dir: string;
   /** Stops worker, server and stack, in this order. */
   stop(): Promise<void>;
 }
@@ -78,6 +80,7 @@ export async function startProduct(options: ProductOptions): Promise<Product | u
     return {
       addresses: { databaseUrl, temporalAddress, temporalUiUrl, namespace, consoleUrl: server.url },
       worker,
+      dir: stack.dir,
       stop,
     };
   } catch (error) {

@@ -1,6 +1,19 @@
 import { expect, test } from "vitest";
+import type { JobFigures } from "../../dev/demo-job-verdict.ts";
 import { brokenPromises, lineOf, type Figures } from "../../dev/demo-verdict.ts";
 
+const JOB: JobFigures = {
+  files: 9,
+  bytes: 90,
+  state: "completed",
+  outcomes: { succeeded: 9 },
+  counts: { succeeded: 9 },
+  settledTwice: 0,
+  countedBytes: 90,
+  differing: [],
+  redeliveries: 1,
+  kill: { settled: 3, inHand: 2, signal: "SIGKILL" },
+};
 const KEPT: Figures = {
   items: 400,
   state: "completed",
@@ -14,6 +27,7 @@ const KEPT: Figures = {
   doctor: 0,
   replayed: true,
   differences: 0,
+  job: JOB,
   seconds: 20,
 };
 const FAILED = { outcomes: { succeeded: 399, failed: 1 }, counts: { succeeded: 399, failed: 1 } };
@@ -44,6 +58,7 @@ test.each<[string, Partial<Figures>, RegExp]>([
   ["rows without a source", { orphans: 2 }, /2 rows belong to nothing/],
   ["findings", { doctor: 1 }, /the doctor has 1 findings/],
   ["an index that is not true", { differences: 3 }, /search index differs from 3 objects/],
+  ["a job that lost a file", { job: { ...JOB, state: "failed" } }, /the job ended failed/],
   ["another decision", { replayed: false }, /decides otherwise/],
   [
     "a worker that ended by itself",
