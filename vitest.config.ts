@@ -11,14 +11,16 @@ const dev = ["test/dev/**/*.test.ts"];
 // These kill servers and workers, so each file starts its own. `npm run test:crash` runs them all, many
 // times; with the others there is time for one round of most.
 const system = ["test/system/**/*.test.ts"];
-const longOnly = process.env["HOLDFAST_CRASH_ROUNDS"] ? [] : ["test/system/**/*.rounds.test.ts"];
+const manyRounds = process.env["HOLDFAST_CRASH_ROUNDS"] !== undefined;
+const longOnly = manyRounds ? [] : ["test/system/**/*.rounds.test.ts"];
 
 export default defineConfig({
   test: {
     // Threads crash the Temporal worker's native part.
     pool: "forks",
-    // Tests share the cores with a Postgres and a Temporal server.
-    maxWorkers: 2,
+    // Tests share the cores with a Postgres and a Temporal server. Crash tests mostly wait until
+    // somebody who was killed is missed.
+    maxWorkers: manyRounds ? 6 : 2,
     teardownTimeout: 30_000,
     reporters: ["default", "./test/support/summary.ts"],
     projects: [
