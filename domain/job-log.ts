@@ -41,7 +41,7 @@ export function linesOfPost(post: {
     lines.push({
       operationId,
       level: "info",
-      message: `${batches} done: ${settled.length} items settled, ${failed.length} failed`,
+      message: `${batches} done: ${settled.length} settled, ${failed.length} failed`,
       fields: { key, settled: settled.length, failed: failed.length, ...others },
     });
   }
