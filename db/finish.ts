@@ -4,6 +4,7 @@ import { jobVerdict } from "../domain/job.ts";
 import { verdictOf, type Verdict } from "../domain/verdict.ts";
 import { forgetTries } from "./attempts.ts";
 import { insertEvents } from "./events.ts";
+import { hasOpenItem } from "./items.ts";
 import { setTotals } from "./job-collect.ts";
 import { closeJob } from "./jobs.ts";
 import { ownOperation } from "./locks.ts";
@@ -35,7 +36,10 @@ export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished>
   if (!row || row.generation !== ending.generation) return { state: "gone", counts: {} };
   if (row.state !== "accepted" && row.state !== "running") return stored(row);
 
-  const closed = await settleOpenItems(tx, ending, ending.outcome, ending.reason, ending.by);
+  // As a rule nothing is open, which two counts see several times as fast as a look for each item.
+  const closed = (await hasOpenItem(tx, row.id, row.generation))
+    ? await settleOpenItems(tx, ending, ending.outcome, ending.reason, ending.by)
+    : 0;
   if (closed > 0) {
     await addDeltas(tx, row.id, `finish/${row.generation}`, [
       { stage: row.kind, outcome: ending.outcome, n: closed },

@@ -1,5 +1,4 @@
 import type { ClaimedItem } from "../contracts/job.ts";
-import { isOpen } from "./items.ts";
 import { handleOf, holderOf, newSecrets } from "./job-handles.ts";
 import type { Queryable } from "./pool.ts";
 
@@ -19,6 +18,8 @@ export interface ClaimAsked {
   /** Batches that the worker may hold. */
   held: number;
   heartbeat?: boolean;
+  /** Says how many it holds where nothing is ready, too. */
+  tellHeld?: boolean;
 }
 
 export interface ClaimedLease {
@@ -29,6 +30,8 @@ export interface ClaimedLease {
   batch: number;
   lease: number;
   delivery: number;
+  /** Items of the batch, open or not. */
+  size: number;
   heartbeatSeconds: number;
   leasedUntil: Date;
   beatUntil: Date | null;
@@ -37,8 +40,8 @@ export interface ClaimedLease {
 
 /**
  * Leases of up to `limit` batches, none of which anybody else holds, and how many jobs had work. `held`:
- * batches that the worker holds, when that is why there was work and none for it. Asked outside a
- * transaction: what it locks, others pass over.
+ * batches that the worker holds, when that is why there is none for it. Asked outside a transaction:
+ * what it locks, others pass over.
  */
 export async function claimBatches(
   db: Queryable,
@@ -57,6 +60,7 @@ export async function claimBatches(
         holder: holderOf(asked.key, asked.worker),
         cap: asked.held,
         heartbeat: asked.heartbeat ?? false,
+        tell_held: asked.tellHeld ?? false,
       }),
       secrets,
     ],
@@ -95,24 +99,11 @@ export async function loadClaimedItems(
     key: string;
     content: string | null;
     meta: { reference?: string } | null;
-  }>(
-    `select l.place::int as place, i.no, i.key, p.content, p.meta
-       from unnest($1::uuid[], $2::int[], $3::int[])
-              with ordinality as l(operation_id, generation, batch, place)
-       join holdfast.job_batches b
-         on b.operation_id = l.operation_id and b.generation = l.generation and b.no = l.batch
-       join holdfast.items i
-         on i.operation_id = l.operation_id and i.no between b.first_item and b.last_item
-       left join holdfast.payloads p
-         on p.operation_id = l.operation_id and p.item_no = i.no and p.part = 0
-      where ${isOpen("i", "l.generation", "l.operation_id")}
-      order by l.place, i.no`,
-    [
-      leases.map((lease) => lease.operationId),
-      leases.map((lease) => lease.generation),
-      leases.map((lease) => lease.batch),
-    ],
-  );
+  }>("select place, no, key, content, meta from holdfast.claimed_items($1, $2, $3)", [
+    leases.map((lease) => lease.operationId),
+    leases.map((lease) => lease.generation),
+    leases.map((lease) => lease.batch),
+  ]);
   const items: ClaimedItem[][] = leases.map(() => []);
   for (const { place, no, key, content, meta } of rows) {
     items[place - 1]!.push({
@@ -123,4 +114,30 @@ export async function loadClaimedItems(
     });
   }
   return items;
+}
+
+/** Bytes of the payloads of each of these batches, open items or not, in their order. */
+export async function bytesOfBatches(
+  db: Queryable,
+  leases: readonly Pick<ClaimedLease, "operationId" | "generation" | "batch">[],
+): Promise<number[]> {
+  const { rows } = await db.query<{ bytes: number }>(
+    `select coalesce(sum(held.bytes), 0)::float8 as bytes
+       from unnest($1::uuid[], $2::int[], $3::int[])
+              with ordinality as l(operation_id, generation, batch, place)
+       join holdfast.job_batches b
+         on b.operation_id = l.operation_id and b.generation = l.generation and b.no = l.batch
+       left join lateral (
+         select octet_length(p.content)::bigint as bytes from holdfast.payloads p
+          where p.operation_id = b.operation_id and p.item_no between b.first_item and b.last_item
+            and p.part = 0
+         offset 0) held on true
+      group by l.place order by l.place`,
+    [
+      leases.map((lease) => lease.operationId),
+      leases.map((lease) => lease.generation),
+      leases.map((lease) => lease.batch),
+    ],
+  );
+  return rows.map(({ bytes }) => bytes);
 }

@@ -1,7 +1,8 @@
 import { InvalidInput } from "../contracts/errors.ts";
 import { JOB_LIMITS } from "../contracts/job.ts";
 import { queuedItem, shuffled, type QueuedItem } from "../domain/job-collect.ts";
-import { JOB_STAGE, openJob, UNQUEUED } from "./jobs.ts";
+import { openJob, UNQUEUED } from "./job-open.ts";
+import { JOB_STAGE } from "./job-stages.ts";
 import { shareOperation } from "./locks.ts";
 import { arrayText } from "./payloads.ts";
 import type { Queryable, Tx } from "./pool.ts";
@@ -13,7 +14,7 @@ import { addDeltas } from "./progress.ts";
  */
 
 /** The stage of progress that counts what is collected. */
-export const COLLECT_STAGE = "collect";
+const COLLECT_STAGE = "collect";
 
 export interface Collecting {
   tenant: string;
@@ -131,7 +132,7 @@ interface LockedCollection {
   take: number | null;
   shuffle: boolean;
   batch_size: number;
-  /** Items of the tenant, as accepted or collected. */
+  /** Items of the tenant, as accepted or collected, but those of jobs that began to collect later. */
   open: number;
 }
 
@@ -145,7 +146,10 @@ async function lockCollection(
             (select coalesce(sum(greatest(o.total, others.collected)), 0)::float8
                from holdfast.operations o
                left join holdfast.jobs others on others.operation_id = o.id
-              where o.tenant = op.tenant and o.state in ('accepted', 'running')) as open
+              where o.tenant = op.tenant and o.state in ('accepted', 'running')
+                -- Of several that collect, the first gets on and ends; else each might wait for the others.
+                and (o.id <= op.id or others.operation_id is null or others.collector is null
+                     or others.collected_at is not null)) as open
        from holdfast.jobs j
        join holdfast.operations op on op.id = j.operation_id
       where j.operation_id = $1 and j.collector is not null

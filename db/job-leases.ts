@@ -1,8 +1,9 @@
 import type { ExtendAnswer, ReleaseAnswer } from "../contracts/job.ts";
 import { isOpen } from "./items.ts";
 import { readHandle } from "./job-handles.ts";
-import { closeSettledBatches, JOB_STAGE, LEASES_STAGE, wakeSettledJobs } from "./jobs.ts";
-import { shareOperations } from "./locks.ts";
+import { closeSettledBatches, wakeSettledJobs } from "./job-settled.ts";
+import { JOB_STAGE, LEASES_STAGE } from "./job-stages.ts";
+import { tryShareOperations } from "./locks.ts";
 import type { Db, Queryable, Tx } from "./pool.ts";
 
 /** Leases after their claim: extended and released by their holders, expired by upkeep. */
@@ -142,17 +143,27 @@ export interface Expired {
  * Leases that are over, at most `limit`: what is open of their batches is handed out again, item by item
  * when it is for the last time, so that one item that kills its worker takes no other with it; or it is
  * lost, when it was handed out as often as it may be. A result that lands meanwhile wins, whichever
- * commits first; `closeExpired` comes after the commit. Three statements, however many leases.
+ * commits first; `closeExpired` comes after the commit. Three statements, however many leases. Jobs that
+ * somebody is ending are passed over and added to `ending`, and those in it are not asked.
  */
-export async function expireLeases(tx: Tx, limit = 500): Promise<Expired[]> {
-  const { rows: due } = await tx.query<{ operation_id: string; generation: number; no: number }>(
+export async function expireLeases(
+  tx: Tx,
+  limit = 500,
+  ending = new Set<string>(),
+): Promise<Expired[]> {
+  const { rows: over } = await tx.query<{ operation_id: string; generation: number; no: number }>(
     `select b.operation_id, b.generation, b.no from holdfast.job_batches b
       where b.state = 'leased' and ${END("b")} <= statement_timestamp()
+        and b.operation_id <> all($2)
       order by ${END("b")} limit $1`,
-    [limit],
+    [limit, [...ending]],
   );
+  if (over.length === 0) return [];
+  const jobs = [...new Set(over.map((batch) => batch.operation_id))];
+  const shared = await tryShareOperations(tx, jobs);
+  for (const job of jobs) if (!shared.has(job)) ending.add(job);
+  const due = over.filter((batch) => shared.has(batch.operation_id));
   if (due.length === 0) return [];
-  await shareOperations(tx, [...new Set(due.map((batch) => batch.operation_id))]);
   const { rows } = await tx.query<Expired>(
     `with due as (
        select b.operation_id, b.generation, b.no, b.place, b.first_item, b.last_item, b.delivery,
@@ -275,13 +286,15 @@ const EXPIRED_AT_ONCE = 500;
  */
 export async function expireDueLeases(db: Db): Promise<{ expired: number; lost: number }> {
   const done = { expired: 0, lost: 0 };
+  const ending = new Set<string>();
   while (await hasDueLeases(db)) {
-    const expired = await db.transaction((tx) => expireLeases(tx, EXPIRED_AT_ONCE));
+    const passedOver = ending.size;
+    const expired = await db.transaction((tx) => expireLeases(tx, EXPIRED_AT_ONCE, ending));
     await closeExpired(db, expired);
     done.expired += expired.length;
     done.lost += expired.reduce((sum, { lost }) => sum + lost, 0);
     // Those that are over and locked are in somebody else's hands.
-    if (expired.length === 0) break;
+    if (expired.length === 0 && ending.size === passedOver) break;
   }
   await wakeSettledJobs(db);
   return done;

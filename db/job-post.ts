@@ -1,19 +1,16 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
+import { Conflict } from "../contracts/errors.ts";
 import type { PostAnswer, PostedResult } from "../contracts/job.ts";
 import type { Outcome } from "../contracts/operation.ts";
 import type { OnResults, SettledResult } from "../contracts/plugins.ts";
+import { kept } from "../contracts/text.ts";
+import { digestOf } from "../domain/digest.ts";
 import { isOpen } from "./items.ts";
 import { readHandle } from "./job-handles.ts";
-import { insertLateResults, insertResults, type NewResult } from "./job-results.ts";
-import {
-  closeSettledBatches,
-  JOB_STAGE,
-  LEASES_STAGE,
-  SUMS_STAGE,
-  wakeSettledJobs,
-} from "./jobs.ts";
-import { shareOperation } from "./locks.ts";
-import { settleItems } from "./outcomes.ts";
+import { insertLateResults, type NewResult } from "./job-results.ts";
+import { closeAndWake } from "./job-settled.ts";
+import { JOB_STAGE, LEASES_STAGE, SUMS_STAGE } from "./job-stages.ts";
+import { assertSumNames } from "./job-sums.ts";
 import type { Db, Tx } from "./pool.ts";
 import { addDeltas, type Delta } from "./progress.ts";
 
@@ -27,8 +24,10 @@ export interface Post {
   operationId: string;
   /** Id of the caller's key, which its handles are bound to. */
   key: string;
-  /** The caller's idempotency key. */
+  /** The caller's idempotency key, good for these results. */
   repeatKey?: string | undefined;
+  /** Whether the caller may see a job of this tenant; else there is none. Absent: any. */
+  sees?: (tenant: string) => boolean;
   results: readonly PostedResult[];
 }
 
@@ -36,28 +35,57 @@ export type { OnResults, SettledResult };
 
 /**
  * Writes what counts of a post and answers each of its results. `answer` is undefined when there is no
- * such job. `settled`: items that this call settled, by outcome; none when it was a repeat.
+ * such job. `settled`: items that this call settled, by outcome; none when it was a repeat. Error 55P03
+ * when somebody is ending the job: nothing was written, and the same may be asked again.
+ * @throws Conflict for a key that came with other results; InvalidInput for too many names of counts
  */
 export async function postResults(
   db: Db,
   post: Post,
   onResults?: OnResults,
 ): Promise<{ answer: PostAnswer | undefined; settled: SettledResult[]; closed: number }> {
-  const source = `post/${post.key}/${post.repeatKey ?? randomUUID()}`;
+  const named = namedSource(post);
   try {
-    const written = await db.transaction((tx) => writePost(tx, post, source, onResults));
+    const written = await db.transaction((tx) => writePost(tx, db, post, named, onResults));
     const { answer, settled, batches, generation } = written;
-    const closed =
-      batches.length === 0
-        ? 0
-        : await closeSettledBatches(db, post.operationId, generation, batches);
-    if (closed > 0) await wakeSettledJobs(db, post.operationId);
+    const closed = await closeAndWake(db, post.operationId, generation, batches);
     return { answer, settled, closed };
   } catch (error) {
     if (!(error instanceof Repeated)) throw error;
     // The first post with this key committed while this one was at work.
-    return { answer: await findAnswer(db, post.operationId, source), settled: [], closed: 0 };
+    const answer = toldBefore(await findAnswer(db, post.operationId, named.source), post, named);
+    return { answer, settled: [], closed: 0 };
   }
+}
+
+interface NamedSource {
+  source: string;
+  /** Of the results, where the post has a key. */
+  digest?: string;
+}
+
+/** What a post is counted under: no two callers' keys are one, whatever stands in them. */
+function namedSource({ key, repeatKey, results }: Post): NamedSource {
+  if (repeatKey === undefined) return { source: `post/${randomUUID()}` };
+  const hash = createHash("sha256").update(JSON.stringify([key, repeatKey]));
+  return {
+    source: `post/${hash.digest("base64url")}`,
+    digest: digestOf(results).toString("base64url"),
+  };
+}
+
+/** The answer as it is kept: of these results, or the key was used for others. */
+type Kept = PostAnswer & { digest: string };
+
+function toldBefore(
+  kept: Kept | undefined,
+  { repeatKey }: Post,
+  { digest }: NamedSource,
+): PostAnswer | undefined {
+  if (!kept) return undefined;
+  const { digest: before, ...answer } = kept;
+  if (before === digest) return answer;
+  throw new Conflict("key-reused", `key "${repeatKey}" was used for other results: use a new key`);
 }
 
 class Repeated extends Error {
@@ -74,47 +102,32 @@ interface Written {
 
 async function writePost(
   tx: Tx,
+  db: Db,
   post: Post,
-  source: string,
+  named: NamedSource,
   onResults: OnResults | undefined,
 ): Promise<Written> {
-  const { operationId } = post;
-  await shareOperation(tx, operationId);
-  const job = await lookAt(tx, operationId, source);
-  if (!job) return { answer: undefined, settled: [], batches: [], generation: 0 };
-  if (job.answer) return { answer: job.answer, settled: [], batches: [], generation: 0 };
+  const { source, digest } = named;
+  const { operationId, sees = () => true } = post;
+  const nothing = { settled: [], batches: [], generation: 0 };
+  const job = await begin(tx, post, source);
+  if (!job || !sees(job.tenant)) return { answer: undefined, ...nothing };
+  if (job.answer) return { answer: toldBefore(job.answer, post, named), ...nothing };
 
-  const leases = await findLeases(tx, post);
-  const posted = await expand(tx, post.results, leases, operationId);
+  const posted = await expand(tx, post.results, job.leases, operationId);
   const current = posted.filter(({ lease }) => job.running && lease.generation === job.generation);
   const fresh = firstOfEach(current);
-  const settledNos =
-    fresh.length === 0
-      ? new Set<number>()
-      : await settleItems(
-          tx,
-          { id: operationId, generation: job.generation },
-          fresh.map(({ item, result, lease }) => ({
-            itemNo: item,
-            outcome: result.error === undefined ? "succeeded" : "failed",
-            reason: result.error,
-            attempt: lease.delivery,
-          })),
-          nameOf(
-            fresh.map(({ lease }) => lease.holder),
-            post.key,
-          ),
-        );
+  await assertSumNames(tx, db, { operationId, generation: job.generation }, fresh);
+  const settledNos = await settle(tx, post, job.generation, fresh);
   const settled = fresh.filter(({ item }) => settledNos.has(item));
   const wins = new Set(settled);
   const others = posted.filter((one) => !wins.has(one));
   const before = await outcomesOf(tx, operationId, others);
   const late = others.filter((one) => !isRepeat(one, settledNos, job.generation, before));
 
-  await insertResults(tx, operationId, settled.map(rowOf));
   const effects = settled.map((one) => effectOf(operationId, one));
   if (onResults && effects.length > 0) await onResults(tx, effects);
-  await insertLateResults(
+  const keptLate = await insertLateResults(
     tx,
     operationId,
     late.map(rowOf),
@@ -122,9 +135,12 @@ async function writePost(
   );
 
   const answer = answerOf(post.results, posted, { wins, late: new Set(late) });
-  const deltas = deltasOf(settled, answer);
-  const kept = post.repeatKey === undefined ? undefined : answer;
-  if (!(await addDeltas(tx, operationId, source, deltas, kept))) throw new Repeated();
+  // What nobody asks for again and changed nothing leaves nothing behind.
+  if (settled.length > 0 || keptLate > 0 || digest !== undefined) {
+    const told = digest === undefined ? undefined : ({ digest, ...answer } satisfies Kept);
+    const counted = await addDeltas(tx, operationId, source, deltasOf(settled, answer), told);
+    if (!counted) throw new Repeated();
+  }
   return {
     answer,
     settled: effects,
@@ -133,36 +149,14 @@ async function writePost(
   };
 }
 
-interface LookedAt {
+interface Begun {
+  tenant: string;
   running: boolean;
   generation: number;
-  answer: PostAnswer | null;
-}
-
-async function lookAt(tx: Tx, operationId: string, source: string): Promise<LookedAt | undefined> {
-  const { rows } = await tx.query<LookedAt>(
-    `select op.state = 'running' as running, op.generation, d.answer
-       from holdfast.operations op
-       join holdfast.jobs j on j.operation_id = op.id
-       left join holdfast.progress_deltas d
-         on d.operation_id = $1 and d.source = $2 and d.place = 0
-      where op.id = $1`,
-    [operationId, source],
-  );
-  return rows[0];
-}
-
-async function findAnswer(
-  db: Db,
-  operationId: string,
-  source: string,
-): Promise<PostAnswer | undefined> {
-  const { rows } = await db.query<{ answer: PostAnswer }>(
-    `select answer from holdfast.progress_deltas
-      where operation_id = $1 and source = $2 and place = 0`,
-    [operationId, source],
-  );
-  return rows[0]?.answer;
+  /** What a post of this source was told before. */
+  answer: Kept | null;
+  /** Leases of this job that the handles prove, by handle. They need not be held any more. */
+  leases: Map<string, Lease>;
 }
 
 interface Lease {
@@ -175,33 +169,69 @@ interface Lease {
   last_item: number;
 }
 
-/** Leases of this job that the handles prove, by handle. They need not be held any more. */
-async function findLeases(tx: Tx, post: Post): Promise<Map<string, Lease>> {
+/** Nobody ends the operation from here on, until this transaction does. */
+async function begin(tx: Tx, post: Post, source: string): Promise<Begun | undefined> {
   const handles = [...new Set(post.results.map((result) => result.handle))];
   const known = handles.flatMap((handle) => {
     const ref = readHandle(handle, post.key);
     return ref && ref.operationId === post.operationId ? [{ handle, ...ref }] : [];
   });
-  if (known.length === 0) return new Map();
-  const { rows } = await tx.query<Lease & { place: number }>(
-    `select a.place::int as place, l.generation, l.batch, l.lease, l.delivery, l.holder,
-            b.first_item, b.last_item
-       from unnest($2::int[], $3::int[], $4::int[], $5::bytea[])
-              with ordinality as a(generation, batch, lease, handle, place)
-       join holdfast.job_leases l
-         on l.operation_id = $1 and l.generation = a.generation and l.batch = a.batch
-        and l.lease = a.lease and l.handle = a.handle
-       join holdfast.job_batches b
-         on b.operation_id = $1 and b.generation = l.generation and b.no = l.batch`,
+  const { rows } = await tx.query<{
+    begun: (Omit<Begun, "leases"> & { leases: (Lease & { place: number })[] }) | null;
+  }>("select holdfast.begin_job_post($1, $2, $3, $4, $5, $6) as begun", [
+    post.operationId,
+    source,
+    known.map((ref) => ref.generation),
+    known.map((ref) => ref.batch),
+    known.map((ref) => ref.lease),
+    known.map((ref) => ref.digest),
+  ]);
+  const { begun } = rows[0]!;
+  if (!begun) return undefined;
+  const leases = begun.leases.map(
+    ({ place, ...lease }) => [known[place - 1]!.handle, lease] as const,
+  );
+  return { ...begun, leases: new Map(leases) };
+}
+
+/** Settles what is open of these and keeps the results of that. Answers whose outcome is this one. */
+async function settle(
+  tx: Tx,
+  { operationId, key }: Post,
+  generation: number,
+  fresh: readonly Posted[],
+): Promise<Set<number>> {
+  if (fresh.length === 0) return new Set();
+  const rows = fresh.map(rowOf);
+  const answer = await tx.query<{ settled: number[] }>(
+    "select holdfast.settle_job_items($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as settled",
     [
-      post.operationId,
-      known.map((ref) => ref.generation),
-      known.map((ref) => ref.batch),
-      known.map((ref) => ref.lease),
-      known.map((ref) => ref.digest),
+      operationId,
+      generation,
+      nameOf(
+        rows.map(({ worker }) => worker),
+        key,
+      ),
+      rows.map(({ itemNo }) => itemNo),
+      rows.map(({ error }) => (error === null ? "succeeded" : "failed")),
+      fresh.map(({ lease }) => lease.delivery),
+      rows.map(({ body }) => body),
+      rows.map(({ reference }) => reference),
+      rows.map(({ counts }) => counts && JSON.stringify(counts)),
+      rows.map(({ error }) => error && kept(error)),
+      rows.map(({ worker }) => worker),
     ],
   );
-  return new Map(rows.map(({ place, ...lease }) => [known[place - 1]!.handle, lease]));
+  return new Set(answer.rows[0]!.settled);
+}
+
+async function findAnswer(db: Db, operationId: string, source: string): Promise<Kept | undefined> {
+  const { rows } = await db.query<{ answer: Kept }>(
+    `select answer from holdfast.progress_deltas
+      where operation_id = $1 and source = $2 and place = 0`,
+    [operationId, source],
+  );
+  return rows[0]?.answer;
 }
 
 /** A result of one item, with the lease it came under. `no`: which of the post's results it is. */
@@ -284,7 +314,7 @@ function isRepeat(
   return outcome === "succeeded" || outcome === "failed";
 }
 
-function whyLate({ item, lease }: Posted, job: LookedAt, before: Map<string, Outcome>): string {
+function whyLate({ item, lease }: Posted, job: Begun, before: Map<string, Outcome>): string {
   if (lease.generation !== job.generation) return "older generation";
   return before.get(`${item}/${lease.generation}`) ?? "ended";
 }

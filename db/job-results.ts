@@ -36,35 +36,22 @@ function valuesOf(operationId: string, results: readonly NewResult[], why: reado
   ];
 }
 
-/** Results of items that were settled in this transaction. */
-export async function insertResults(
-  tx: Tx,
-  operationId: string,
-  results: readonly NewResult[],
-): Promise<void> {
-  if (results.length === 0) return;
-  await tx.query(
-    `insert into holdfast.job_results (operation_id, ${COLUMNS})
-     select $1, ${COLUMNS} from ${ROWS}`,
-    valuesOf(operationId, results),
-  );
-}
-
-/** Results that count for nothing, the first of each lease and item. `why`: one for each. */
+/** Results that count for nothing, the first of each lease and item; how many. `why`: one for each. */
 export async function insertLateResults(
   tx: Tx,
   operationId: string,
   results: readonly NewResult[],
   why: readonly string[],
-): Promise<void> {
-  if (results.length === 0) return;
-  await tx.query(
+): Promise<number> {
+  if (results.length === 0) return 0;
+  const { rowCount } = await tx.query(
     `insert into holdfast.late_results (operation_id, ${COLUMNS}, lease, why)
      select $1, ${COLUMNS}, lease, why from ${ROWS}
       order by item_no, generation, lease
      on conflict do nothing`,
     valuesOf(operationId, results, why),
   );
+  return rowCount ?? 0;
 }
 
 /**

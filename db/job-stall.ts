@@ -1,71 +1,43 @@
 import type { Finished } from "../contracts/messages.ts";
 import { holdupOf, stallStep, type StallFacts } from "../domain/job-stall.ts";
-import { isBraked } from "./brakes.ts";
 import { finishOperation } from "./finish.ts";
 import { hasOpenItem, isOpen } from "./items.ts";
 import { PULL_WORKER_ONLINE_SECONDS } from "./job-workers.ts";
-import { giveTurn, JOB_STAGE, openJob } from "./jobs.ts";
+import { giveTurn, openJob } from "./job-open.ts";
 import { ownOperation, shareOperation } from "./locks.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
 /** What holds jobs up: what decides it, and the repair and the end of one that is stuck. */
 
-/** What is known of some jobs at this moment, by id: one statement, and no look at the ledger. */
+export interface JobStanding extends StallFacts {
+  now: Date;
+  /** Items settled since then, in the last `paceSeconds`; null before it began. */
+  settled: number;
+  settledSince: Date | null;
+}
+
+/** Batches of one job, ready or held, that are counted at most. */
+export const MOST_COUNTED = 10_000;
+const PACE_SECONDS = 300;
+
+/**
+ * What is known of some jobs at this moment, by id: one statement, and no look at the ledger. Counts of
+ * batches stop at `most`.
+ */
 export async function readStalls(
   db: Queryable,
   ids: readonly string[],
-): Promise<Map<string, StallFacts & { now: Date }>> {
+  most = MOST_COUNTED,
+): Promise<Map<string, JobStanding>> {
   const { rows } = await db.query<
-    Omit<StallFacts, "collecting"> & {
-      id: string;
-      now: Date;
-      collected: number | null;
-      pageAt: Date | null;
-    }
+    Omit<JobStanding, "collecting"> & { id: string; collected: number | null; pageAt: Date | null }
   >(
-    `select op.id, clock_timestamp() as now, j.pipeline,
-            op.state = 'running' and op.paused_at is null and op.cancel_requested_at is null
-              and not ${isBraked("op")} as "atWork",
-            op.started_at as "startedAt",
-            case when j.collector is not null and j.collected_at is null then j.collected end as collected,
-            j.page_at as "pageAt",
-            (op.total - coalesce(settled.n, 0))::float8 as open, b.ready, b.leased,
-            w.online as "workersOnline", w.seen_at as "workerSeenAt",
-            nullif(t.served_at, '-infinity') as "claimedAt", result.at as "resultAt",
-            case when j.repaired_at >= op.started_at then j.repaired_at end as "repairedAt"
-       from holdfast.operations op
-       join holdfast.jobs j on j.operation_id = op.id
-       left join holdfast.job_turns t on t.operation_id = op.id
-      cross join lateral (
-        select sum(n) as n
-          from (select n from holdfast.progress
-                 where operation_id = op.id and stage = '${JOB_STAGE}'
-                 union all
-                select n from holdfast.progress_deltas
-                 where operation_id = op.id and stage = '${JOB_STAGE}' and not folded) as counted
-      ) settled
-      cross join lateral (
-        select (select count(*)::int from holdfast.job_batches
-                 where operation_id = op.id and generation = op.generation
-                   and state = 'ready') as ready,
-               (select count(*)::int from holdfast.job_batches
-                 where operation_id = op.id and generation = op.generation
-                   and state = 'leased') as leased
-      ) b
-      cross join lateral (
-        select count(*) filter (
-                 where seen_at > clock_timestamp() - $2 * interval '1 second')::int as online,
-               max(seen_at) as seen_at
-          from holdfast.job_workers
-         where j.pipeline = any(pipelines) and (tenants is null or j.tenant = any(tenants))
-      ) w
-       left join lateral (
-        select at from holdfast.progress_deltas
-         where operation_id = op.id and stage = '${JOB_STAGE}' and n > 0 and at >= op.started_at
-         order by at desc limit 1
-      ) result on true
-      where op.id = any($1)`,
-    [ids, PULL_WORKER_ONLINE_SECONDS],
+    `select id, now, pipeline, at_work as "atWork", started_at as "startedAt", collected,
+            page_at as "pageAt", open, ready, leased, workers_online as "workersOnline",
+            worker_seen_at as "workerSeenAt", claimed_at as "claimedAt", result_at as "resultAt",
+            repaired_at as "repairedAt", settled, settled_since as "settledSince"
+       from holdfast.job_standings($1, $2, $3, $4)`,
+    [ids, PULL_WORKER_ONLINE_SECONDS, most, PACE_SECONDS],
   );
   return new Map(
     rows.map(({ id, collected, pageAt, ...facts }) => [

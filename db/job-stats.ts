@@ -1,12 +1,13 @@
 import { PULL_WORKER_ONLINE_SECONDS } from "./job-workers.ts";
-import { JOB_STAGE, LEASES_STAGE, pipelineDepths } from "./jobs.ts";
+import { pipelineDepths } from "./job-depth.ts";
+import { JOB_STAGE, LEASES_STAGE } from "./job-stages.ts";
 import type { Queryable } from "./pool.ts";
 
 /** What pull workers have before them and behind them, by pipeline: for gauges, no tenant in it. */
 
 export interface PipelineStats {
   pipeline: string;
-  /** Batches that may be claimed, and how long the oldest has waited. */
+  /** Batches that may be claimed, of one job at most 10,000; how long the oldest of those has waited. */
   ready: number;
   oldestSeconds: number;
   /** Batches that somebody holds. */
@@ -40,7 +41,10 @@ export async function readPipelineStats(db: Queryable): Promise<PipelineStats[]>
   for (const { pipeline, ...results } of await countResults(db)) {
     Object.assign(of(pipeline), results);
   }
-  for (const { pipeline, online } of await countOnline(db)) of(pipeline).workersOnline = online;
+  // Whoever claims names pipelines as they like: only those that have jobs are told of.
+  for (const { pipeline, online } of await countOnline(db, [...all.keys()])) {
+    of(pipeline).workersOnline = online;
+  }
   return [...all.values()].toSorted((a, b) => (a.pipeline < b.pipeline ? -1 : 1));
 }
 
@@ -102,13 +106,17 @@ async function countResults(db: Queryable): Promise<(Results & { pipeline: strin
   return rows;
 }
 
-async function countOnline(db: Queryable): Promise<{ pipeline: string; online: number }[]> {
+async function countOnline(
+  db: Queryable,
+  pipelines: readonly string[],
+): Promise<{ pipeline: string; online: number }[]> {
   const { rows } = await db.query<{ pipeline: string; online: number }>(
     `select p.pipeline, count(*)::int as online
        from holdfast.job_workers w cross join lateral unnest(w.pipelines) as p(pipeline)
       where w.seen_at > clock_timestamp() - $1 * interval '1 second'
+        and w.pipelines && $2 and p.pipeline = any($2)
       group by 1`,
-    [PULL_WORKER_ONLINE_SECONDS],
+    [PULL_WORKER_ONLINE_SECONDS, pipelines],
   );
   return rows;
 }

@@ -1,5 +1,5 @@
 import { PULL_WORKER_ONLINE_SECONDS } from "./job-workers.ts";
-import { JOB_STAGE } from "./jobs.ts";
+import { JOB_STAGE } from "./job-stages.ts";
 import type { Queryable } from "./pool.ts";
 
 /** Who works on a job and how it goes, for people: read, and never by the work itself. */

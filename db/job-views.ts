@@ -1,7 +1,7 @@
 import type { JobFilter } from "../contracts/job.ts";
 import type { Page } from "../contracts/operation.ts";
 import { PULL_WORKER_ONLINE_SECONDS } from "./job-workers.ts";
-import { JOB_STAGE, type JobRow } from "./jobs.ts";
+import { type JobRow } from "./jobs.ts";
 import type { OperationRow } from "./operations.ts";
 import type { Queryable } from "./pool.ts";
 
@@ -56,68 +56,6 @@ export async function findJobOperation(
     [id],
   );
   return rows[0];
-}
-
-export interface JobLeaseCounts {
-  /** Batches of the newest generation. */
-  ready: number;
-  leased: number;
-  done: number;
-  /** Leases of all generations, and those of a second or later delivery. */
-  deliveries: number;
-  redeliveries: number;
-}
-
-/** Batches and leases of some jobs, by id. */
-export async function countJobLeases(
-  db: Queryable,
-  ids: readonly string[],
-): Promise<Map<string, JobLeaseCounts>> {
-  const { rows } = await db.query<JobLeaseCounts & { id: string }>(
-    `select op.id, b.ready, b.leased, b.done, l.deliveries, l.redeliveries
-       from holdfast.operations op
-      cross join lateral (
-        select count(*) filter (where state = 'ready')::int as ready,
-               count(*) filter (where state = 'leased')::int as leased,
-               count(*) filter (where state = 'done')::int as done
-          from holdfast.job_batches
-         where operation_id = op.id and generation = op.generation) b
-      cross join lateral (
-        select count(*)::int as deliveries,
-               count(*) filter (where delivery > 1)::int as redeliveries
-          from holdfast.job_leases where operation_id = op.id) l
-      where op.id = any($1)`,
-    [ids],
-  );
-  return new Map(rows.map(({ id, ...counts }) => [id, counts]));
-}
-
-export interface JobPace {
-  settled: number;
-  from: Date;
-  to: Date;
-}
-
-/** Items that running jobs settled in the last `seconds`, by id; of this generation only. */
-export async function recentPaces(
-  db: Queryable,
-  ids: readonly string[],
-  seconds: number,
-): Promise<Map<string, JobPace>> {
-  const { rows } = await db.query<JobPace & { id: string }>(
-    `select op.id, coalesce(d.settled, 0)::float8 as settled, since.at as "from",
-            clock_timestamp() as "to"
-       from holdfast.operations op
-      cross join lateral (
-        select greatest(op.started_at, clock_timestamp() - $2 * interval '1 second') as at) since
-      cross join lateral (
-        select sum(n) as settled from holdfast.progress_deltas
-         where operation_id = op.id and stage = '${JOB_STAGE}' and n > 0 and at > since.at
-           and not starts_with(source, 'open/')) d
-      where op.id = any($1) and op.state = 'running'`,
-    [ids, seconds],
-  );
-  return new Map(rows.map(({ id, ...pace }) => [id, pace]));
 }
 
 export interface PullerRow {

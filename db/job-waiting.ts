@@ -1,4 +1,3 @@
-import { holderOf } from "./job-handles.ts";
 import type { Queryable } from "./pool.ts";
 
 /** What whoever waits for work asks, which writes nothing. */
@@ -10,34 +9,17 @@ export interface ReadyWork {
   ready: number;
 }
 
-/** What could be claimed of these pipelines now. */
+/** What could be claimed of these pipelines now, and how many batches each of these holders holds. */
 export async function readyWork(
   db: Queryable,
   pipelines: readonly string[],
   most: number,
-): Promise<ReadyWork[]> {
-  const { rows } = await db.query<ReadyWork>(
-    `select c.pipeline, c.tenant, sum(r.n)::int as ready
-       from holdfast.claimable_jobs() c
-      cross join lateral (
-        select count(*) as n
-          from (select from holdfast.job_batches b
-                 where b.operation_id = c.operation_id and b.generation = c.generation
-                   and b.state = 'ready'
-                 limit $2) as few) r
-      where c.pipeline = any($1)
-      group by 1, 2 order by 1, 2`,
-    [pipelines, most],
+  holders: readonly string[],
+): Promise<{ ready: ReadyWork[]; held: Map<string, number> }> {
+  const { rows } = await db.query<{ work: { ready: ReadyWork[]; held: Record<string, number> } }>(
+    "select holdfast.ready_job_work($1, $2, $3) as work",
+    [pipelines, most, holders],
   );
-  return rows;
-}
-
-/** Batches that a worker holds. */
-export async function countHeld(db: Queryable, key: string, worker: string): Promise<number> {
-  const { rows } = await db.query<{ held: number }>(
-    `select count(*)::int as held from holdfast.job_batches
-      where state = 'leased' and holder = $1`,
-    [holderOf(key, worker)],
-  );
-  return rows[0]!.held;
+  const { ready, held } = rows[0]!.work;
+  return { ready, held: new Map(Object.entries(held)) };
 }

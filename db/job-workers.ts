@@ -45,8 +45,23 @@ export async function markPullWorkersSeen(
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
+/** Names of a key's workers that were seen within a minute or hold a batch; of more than `most`, some. */
+export async function workersAtWork(db: Queryable, key: string, most: number): Promise<string[]> {
+  const { rows } = await db.query<{ worker: string }>(
+    `select w.worker from holdfast.job_workers w
+      where w.key = $1
+        and (w.seen_at > clock_timestamp() - $3 * interval '1 second'
+             or exists (select from holdfast.job_batches b
+                         where b.state = 'leased' and b.holder = w.key || '/' || w.worker))
+      limit $2`,
+    [key, most, PULL_WORKER_ONLINE_SECONDS],
+  );
+  return rows.map(({ worker }) => worker);
+}
+
 export interface PullWorkerRow {
-  key: string;
+  /** Null: of a key that is not for tenants of the scope only. */
+  key: string | null;
   worker: string;
   tenants: string[] | null;
   pipelines: string[];
@@ -60,18 +75,57 @@ export interface PullWorkerRow {
 /** Workers that pull from a pipeline, or from any, last seen first; at most 1,000. */
 export async function listPullWorkers(
   db: Queryable,
-  filter: { pipeline?: string | undefined; tenants?: readonly string[] | undefined } = {},
+  filter: { pipeline?: string | undefined } = {},
 ): Promise<PullWorkerRow[]> {
   const { rows } = await db.query<PullWorkerRow>(
     `select w.key, w.worker, w.tenants, w.pipelines, w.first_seen_at, w.seen_at,
-            w.seen_at > clock_timestamp() - $3 * interval '1 second' as online,
+            w.seen_at > clock_timestamp() - $2 * interval '1 second' as online,
             (select count(*)::int from holdfast.job_batches b
               where b.state = 'leased' and b.holder = w.key || '/' || w.worker) as held
        from holdfast.job_workers w
-      where ($1::text is null or $1 = any(w.pipelines))
-        and ($2::text[] is null or w.tenants is null or w.tenants && $2)
+      where $1::text is null or $1 = any(w.pipelines)
       order by w.seen_at desc limit 1000`,
-    [filter.pipeline ?? null, filter.tenants ?? null, PULL_WORKER_ONLINE_SECONDS],
+    [filter.pipeline ?? null, PULL_WORKER_ONLINE_SECONDS],
+  );
+  return rows;
+}
+
+/**
+ * The same for whoever may see some tenants only. Of a worker that serves others as well they are told
+ * what concerns them: the tenants they see, the pipelines that have a job of these, what it holds of it.
+ */
+export async function listPullWorkersOf(
+  db: Queryable,
+  tenants: readonly string[],
+  {
+    pipeline,
+    key,
+  }: { pipeline?: string | undefined; /** The caller's. */ key?: string | undefined },
+): Promise<PullWorkerRow[]> {
+  const { rows } = await db.query<PullWorkerRow>(
+    `with theirs as (
+       select distinct pipeline from holdfast.jobs where tenant = any($1)
+     )
+     select case when own.own or w.key = $4 then w.key end as key, w.worker,
+            case when w.tenants is null then $1::text[]
+                 else array(select unnest(w.tenants) intersect select unnest($1::text[]) order by 1)
+                 end as tenants,
+            shown.pipelines, w.first_seen_at, w.seen_at,
+            w.seen_at > clock_timestamp() - $3 * interval '1 second' as online,
+            (select count(*)::int
+               from holdfast.job_batches b join holdfast.jobs j on j.operation_id = b.operation_id
+              where b.state = 'leased' and b.holder = w.key || '/' || w.worker
+                and j.tenant = any($1)) as held
+       from holdfast.job_workers w
+      cross join lateral (select coalesce(w.tenants <@ $1, false) as own) own
+      cross join lateral (
+        select array(select p from unnest(w.pipelines) as p
+                      where own.own or p in (select pipeline from theirs)) as pipelines) shown
+      where (w.tenants is null or w.tenants && $1)
+        and (own.own or cardinality(shown.pipelines) > 0)
+        and ($2::text is null or $2 = any(shown.pipelines))
+      order by w.seen_at desc limit 1000`,
+    [tenants, pipeline ?? null, PULL_WORKER_ONLINE_SECONDS, key ?? null],
   );
   return rows;
 }

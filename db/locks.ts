@@ -18,6 +18,7 @@ import type { Tx } from "./pool.ts";
  */
 
 // The first half of a two-part advisory key: which family of locks it is.
+// 4201 is taken by `holdfast.begin_job_post`, too.
 const OPERATION = 4201;
 const BANK = 4202;
 const KNOWLEDGE = 4203;
@@ -31,13 +32,17 @@ export async function shareOperation(tx: Tx, operationId: string): Promise<void>
   await tx.query("select pg_advisory_xact_lock_shared($1, hashtext($2))", [OPERATION, operationId]);
 }
 
-/** The same of several operations, in an order that all who take several take. */
-export async function shareOperations(tx: Tx, operationIds: readonly string[]): Promise<void> {
-  await tx.query(
-    `select pg_advisory_xact_lock_shared($1, hash)
-       from (select distinct hashtext(id) as hash from unnest($2::text[]) as id order by 1) as hashes`,
+/** The same of several, without a wait. Answers those that it has; somebody is ending the others. */
+export async function tryShareOperations(
+  tx: Tx,
+  operationIds: readonly string[],
+): Promise<Set<string>> {
+  const { rows } = await tx.query<{ id: string }>(
+    `select id from unnest($2::text[]) as id
+      where pg_try_advisory_xact_lock_shared($1, hashtext(id))`,
     [OPERATION, operationIds],
   );
+  return new Set(rows.map(({ id }) => id));
 }
 
 /** Held while an operation is closed, paused or erased: no commit of work is in flight. */

@@ -141,7 +141,7 @@ function askedOf(operation: NewOperation, limits: OpenWork, lockTimeoutMs: numbe
 
 function textArrayText(list: readonly string[]): string {
   if (list.length === 0) return "{}";
-  const special = /["\\]/.test(list.join(""));
+  const special = list.some((text) => /["\\]/.test(text));
   const texts = special ? list.map((text) => text.replaceAll(/["\\]/g, "\\$&")) : list;
   return `{"${texts.join('","')}"}`;
 }

@@ -32,6 +32,8 @@ export interface Db extends Queryable {
 export interface TransactionOptions {
   /** Bound on every statement inside. Default 30,000 ms. */
   statementTimeoutMs?: number;
+  /** Bound on every wait for somebody else's lock, then error 55P03. Default: that of the statement. */
+  lockTimeoutMs?: number;
   readOnly?: boolean;
   /** One snapshot for all statements inside. */
   repeatableRead?: boolean;
@@ -49,6 +51,16 @@ export interface DbOptions {
 }
 
 const DEFAULT_STATEMENT_TIMEOUT_MS = 30_000;
+
+/**
+ * For a transaction with statements over all items of an operation: of a million, each takes minutes on
+ * a busy machine. It waits no longer than others for whom it does not own.
+ */
+export const OVER_ALL_ITEMS: TransactionOptions = {
+  statementTimeoutMs: 300_000,
+  lockTimeoutMs: 30_000,
+};
+
 const SCHEMA_NAME = /^[a-z_][a-z0-9_]{0,62}$/;
 
 /** Opens a pool; connects lazily. `bigint` comes back as string, `date` as `YYYY-MM-DD`. */
@@ -170,6 +182,9 @@ function opening(options: TransactionOptions): string {
   return (
     `begin${mode}; set local statement_timeout = ${timeout}; ` +
     `set local idle_in_transaction_session_timeout = ${timeout}` +
+    (options.lockTimeoutMs === undefined
+      ? ""
+      : `; set local lock_timeout = ${options.lockTimeoutMs}`) +
     (options.withoutJit ? "; set local jit = off" : "")
   );
 }

@@ -24,35 +24,50 @@ export async function addDeltas(
 ): Promise<boolean> {
   const [first, ...others] = deltas;
   if (!first) return true;
-  // Nearly every post has one count, and a plain list of values is planned at half the price.
-  const { rowCount } = await tx.query(
-    `insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, answer)
-     values ($1, $2, $3, $4, $5, $6) on conflict do nothing`,
+  const told = answer === undefined ? null : JSON.stringify(answer);
+  if (others.length === 0) return addDelta(tx, operationId, source, first, told);
+  const { rows } = await tx.query<{ counted: boolean }>(
+    `with first as (
+       insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, answer)
+       values ($1, $2, $3, $4, $5, $6) on conflict do nothing
+       returning source
+     ), others as (
+       insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, place)
+       select $1, first.source, d.stage, d.outcome, d.n, d.place
+         from first
+        cross join unnest($7::text[], $8::text[], $9::int[])
+                     with ordinality as d(stage, outcome, n, place)
+     )
+     select exists (select from first) as counted`,
     [
       operationId,
       source,
       first.stage,
       first.outcome,
       first.n,
-      answer === undefined ? null : JSON.stringify(answer),
-    ],
-  );
-  if (rowCount !== 1) return false;
-  if (others.length === 0) return true;
-  await tx.query(
-    `insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, place)
-     select $1, $2, d.stage, d.outcome, d.n, d.place
-       from unnest($3::text[], $4::text[], $5::int[])
-              with ordinality as d(stage, outcome, n, place)`,
-    [
-      operationId,
-      source,
+      told,
       others.map((delta) => delta.stage),
       others.map((delta) => delta.outcome),
       others.map((delta) => delta.n),
     ],
   );
-  return true;
+  return rows[0]!.counted;
+}
+
+// Nearly every page has one count, and a plain list of values is planned at half the price.
+async function addDelta(
+  tx: Tx,
+  operationId: string,
+  source: string,
+  { stage, outcome, n }: Delta,
+  told: string | null,
+): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, answer)
+     values ($1, $2, $3, $4, $5, $6) on conflict do nothing`,
+    [operationId, source, stage, outcome, n, told],
+  );
+  return rowCount === 1;
 }
 
 /** Exact counts of some operations, by stage and outcome: what is folded plus what is not yet. */
@@ -130,13 +145,16 @@ export async function uncountRerun(
     `with all_again as (
        select from holdfast.jobs where operation_id = $1 and base_generation = $2
      ), counted as (
-       select outcome, stage, -sum(n)::int as n
-         from (select stage, outcome, n from holdfast.progress where operation_id = $1
-               union all
-               select stage, outcome, n from holdfast.progress_deltas
-                where operation_id = $1 and not folded) as shown
-        where stage in ($3, 'sums') and exists (select from all_again)
-        group by stage, outcome having sum(n) <> 0
+       -- A sum may be larger than one delta holds.
+       select outcome, stage, -least(n - part * 2000000000, 2000000000)::int as n
+         from (select stage, outcome, sum(n)::bigint as n
+                 from (select stage, outcome, n from holdfast.progress where operation_id = $1
+                       union all
+                       select stage, outcome, n from holdfast.progress_deltas
+                        where operation_id = $1 and not folded) as each
+                where stage in ($3, 'sums') and exists (select from all_again)
+                group by stage, outcome having sum(n) > 0) as shown
+        cross join lateral generate_series(0, (n - 1) / 2000000000) as part
        union all
        select outcome, $3, -count(*)::int
          from (select distinct on (item_no) outcome from holdfast.outcomes

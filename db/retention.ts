@@ -44,12 +44,13 @@ export const RETENTION: readonly RetentionLine[] = [
   },
   {
     table: "payloads",
-    keeps: `${KEEP.payloadOfSucceeded} day after success, else ${KEEP.payload} days`,
-    sweep: sweepPayloads,
+    keeps: `${KEEP.payloadOfSucceeded} day after success, else ${KEEP.payload} days; of jobs with the operation`,
+    sweep: async (tx, limit) =>
+      (await sweepPayloads(tx, limit)) + (await dropPartitions("payloads")(tx, limit)),
   },
   { table: "jobs", keeps: "with its operation" },
   { table: "job_turns", keeps: "until its operation ends" },
-  { table: "job_debts", keeps: "until its operation ends" },
+  { table: "job_debts", keeps: "until its operation ends", sweep: sweepDebts },
   { table: "job_batches", keeps: "with its operation", sweep: dropPartitions("job_batches") },
   { table: "job_leases", keeps: "with its operation", sweep: dropPartitions("job_leases") },
   { table: "job_results", keeps: "with its operation", sweep: dropPartitions("job_results") },
@@ -172,6 +173,7 @@ async function hasOperations(db: Queryable, weekStart: number): Promise<boolean>
   return rows[0]!.left;
 }
 
+// A job may be run again over all of its items as long as it is there, and its payloads are small.
 async function sweepPayloads(tx: Tx, limit: number): Promise<number> {
   const { rowCount } = await tx.query(
     `delete from holdfast.payloads p
@@ -183,11 +185,26 @@ async function sweepPayloads(tx: Tx, limit: number): Promise<number> {
                   where o.operation_id = p.operation_id and o.item_no = p.item_no
                   order by generation desc limit 1) o on true
               where op.finished_at < clock_timestamp() - $1 * interval '1 day'
+                and op.kind <> 'job'
                 and (o.outcome in ('succeeded', 'unchanged', 'superseded')
                      or op.finished_at < clock_timestamp() - $2 * interval '1 day')
               limit $3) old
       where p.operation_id = old.operation_id and p.item_no = old.item_no and p.part = old.part`,
     [KEEP.payloadOfSucceeded, KEEP.payload, limit],
+  );
+  return rowCount ?? 0;
+}
+
+// A claim may commit after the job has ended: then nobody has the turn to settle what it owes.
+async function sweepDebts(tx: Tx, limit: number): Promise<number> {
+  const { rowCount } = await tx.query(
+    `delete from holdfast.job_debts d
+      using (select o.operation_id, o.no from holdfast.job_debts o
+              where not exists (select from holdfast.job_turns t
+                                 where t.operation_id = o.operation_id)
+              limit $1) old
+      where d.operation_id = old.operation_id and d.no = old.no`,
+    [limit],
   );
   return rowCount ?? 0;
 }

@@ -745,9 +745,45 @@ exception when invalid_text_representation then
   return null;
 end $function$;
 
+CREATE OR REPLACE FUNCTION holdfast.begin_job_post(of_operation uuid, of_source text, generations integer[], batch_nos integer[], lease_nos integer[], digests bytea[])
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET lock_timeout TO '1s'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+begin
+  perform pg_advisory_xact_lock_shared(4201, hashtext(of_operation::text));
+  return (
+    select jsonb_build_object(
+             'tenant', j.tenant, 'running', op.state = 'running', 'generation', op.generation,
+             'answer', (select d.answer from holdfast.progress_deltas d
+                         where d.operation_id = of_operation and d.source = of_source
+                           and d.place = 0),
+             'leases', (
+               select coalesce(jsonb_agg(jsonb_build_object(
+                        'place', a.place, 'generation', l.generation, 'batch', l.batch,
+                        'lease', l.lease, 'delivery', l.delivery, 'holder', l.holder,
+                        'first_item', b.first_item, 'last_item', b.last_item)), '[]')
+                 from unnest(generations, batch_nos, lease_nos, digests)
+                        with ordinality as a(generation, batch, lease, handle, place)
+                 join holdfast.job_leases l
+                   on l.operation_id = of_operation and l.generation = a.generation
+                  and l.batch = a.batch and l.lease = a.lease and l.handle = a.handle
+                 join holdfast.job_batches b
+                   on b.operation_id = of_operation and b.generation = l.generation
+                  and b.no = l.batch))
+      from holdfast.operations op
+      join holdfast.jobs j on j.operation_id = op.id
+     where op.id = of_operation);
+end $function$;
+
 CREATE OR REPLACE FUNCTION holdfast.claim_job_batches(asked text, secrets bytea)
  RETURNS jsonb
  LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
 AS $function$
 declare
@@ -767,7 +803,7 @@ begin
   select * into claim
     from jsonb_to_record(asked::jsonb) as a(
       pipelines text[], tenants text[], operation uuid, batches integer, key text, holder text,
-      cap integer, heartbeat boolean);
+      cap integer, heartbeat boolean, tell_held boolean);
 
   select coalesce(array_agg(c.operation_id), '{}') into jobs
     from holdfast.claimable_jobs() c
@@ -775,11 +811,11 @@ begin
      and (claim.tenants is null or c.tenant = any(claim.tenants))
      and (claim.operation is null or c.operation_id = claim.operation);
   jobs_waiting := cardinality(jobs);
-  if jobs_waiting = 0 then
+  if jobs_waiting > 0 then
+    perform pg_advisory_xact_lock(4207, hashtext(claim.holder));
+  elsif claim.tell_held is not true then
     return jsonb_build_object('waiting', 0, 'batches', leases);
   end if;
-
-  perform pg_advisory_xact_lock(4207, hashtext(claim.holder));
   select claim.cap - count(*) into room
     from holdfast.job_batches b
    where b.state = 'leased' and b.holder = claim.holder;
@@ -820,8 +856,8 @@ begin
     end if;
     looks := 0;
 
-    select j.* into job from holdfast.jobs j where j.operation_id = turn.operation_id;
     now_at := clock_timestamp();
+    select j.* into job from holdfast.jobs j where j.operation_id = turn.operation_id;
     update holdfast.job_batches b
        set state = 'leased', lease = b.lease + 1, delivery = b.delivery + 1, holder = claim.holder,
            leased_until = now_at + job.lease_seconds * interval '1 second',
@@ -860,13 +896,13 @@ begin
     end if;
 
     insert into holdfast.job_leases
-      (operation_id, generation, batch, lease, delivery, handle, holder)
+      (operation_id, generation, batch, lease, delivery, handle, holder, at)
     values
       (job.operation_id, job.open_generation, got.no, got.lease, got.delivery,
        sha256(uuid_send(job.operation_id) || int4send(job.open_generation) || int4send(got.no)
               || int4send(got.lease) || substring(secrets from taken * 16 + 1 for 16)
               || convert_to(claim.key, 'UTF8')),
-       claim.holder);
+       claim.holder, now_at);
     if has_turn then
       with paid as (
         delete from holdfast.job_debts d where d.operation_id = job.operation_id
@@ -886,10 +922,20 @@ begin
     leases := leases || jsonb_build_object(
       'operationId', job.operation_id, 'tenant', job.tenant, 'pipeline', job.pipeline,
       'generation', job.open_generation, 'batch', got.no, 'lease', got.lease,
-      'delivery', got.delivery, 'secret', taken, 'leasedUntil', got.leased_until,
+      'delivery', got.delivery, 'size', got.last_item - got.first_item + 1, 'secret', taken, 'leasedUntil', got.leased_until,
       'beatUntil', got.beat_until, 'heartbeatSeconds', job.heartbeat_seconds);
     taken := taken + 1;
   end loop;
+  if taken > 0 then
+    insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n, place)
+    select l.job, 'claim/' || gen_random_uuid(), 'leases', o.outcome, o.n, o.place
+      from (select (e ->> 'operationId')::uuid as job, count(*) as n,
+                   count(*) filter (where (e ->> 'delivery')::integer > 1) as again
+              from jsonb_array_elements(leases) as e group by 1) l
+     cross join lateral (values ('deliveries', l.n, 0), ('redeliveries', l.again, 1))
+                          as o(outcome, n, place)
+     where o.n > 0;
+  end if;
   return jsonb_build_object('waiting', jobs_waiting, 'batches', leases,
                             'held', case when room <= 0 then claim.cap - room end);
 end $function$;
@@ -918,6 +964,92 @@ AS $function$
        offset 0)
 $function$;
 
+CREATE OR REPLACE FUNCTION holdfast.claimed_items(of_operations uuid[], generations integer[], batch_nos integer[])
+ RETURNS TABLE(place integer, no integer, key text, content text, meta jsonb)
+ LANGUAGE plpgsql
+ STABLE
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+begin
+  return query
+  select l.place::integer, i.no, i.key, p.content, p.meta
+    from unnest(of_operations, generations, batch_nos)
+           with ordinality as l(operation_id, generation, batch, place)
+    join holdfast.job_batches b
+      on b.operation_id = l.operation_id and b.generation = l.generation and b.no = l.batch
+    join holdfast.jobs j on j.operation_id = l.operation_id
+    join holdfast.items i
+      on i.operation_id = l.operation_id and i.no between b.first_item and b.last_item
+    left join holdfast.payloads p
+      on p.operation_id = l.operation_id and p.item_no = i.no and p.part = 0
+   where not exists (
+     select from holdfast.outcomes o
+      where o.operation_id = l.operation_id and o.item_no = i.no
+        and (o.generation = l.generation
+             or o.outcome not in ('failed', 'lost', 'cancelled')
+                and o.generation >= j.base_generation)
+     offset 0)
+   order by l.place, i.no;
+end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.close_settled_batches(of_operation uuid, in_generation integer, nos integer[], waits boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+declare
+  base integer;
+  settled integer[];
+  locked integer[];
+  closed integer := 0;
+begin
+  select j.base_generation into base from holdfast.jobs j where j.operation_id = of_operation;
+  select coalesce(array_agg(b.no), '{}') into settled
+    from holdfast.job_batches b
+   where b.operation_id = of_operation and b.generation = in_generation and b.no = any(nos)
+     and b.state <> 'done'
+     and not exists (
+       select from holdfast.items i
+        where i.operation_id = of_operation and i.no between b.first_item and b.last_item
+          and not exists (
+            select from holdfast.outcomes o
+             where o.operation_id = of_operation and o.item_no = i.no
+               and (o.generation = in_generation
+                    or o.outcome not in ('failed', 'lost', 'cancelled') and o.generation >= base)
+            offset 0)
+       offset 0);
+  if waits then
+    select coalesce(array_agg(l.no), '{}') into locked
+      from (select b.no from holdfast.job_batches b
+             where b.operation_id = of_operation and b.generation = in_generation
+               and b.no = any(settled)
+             order by b.no for no key update) l;
+  else
+    select coalesce(array_agg(l.no), '{}') into locked
+      from (select b.no from holdfast.job_batches b
+             where b.operation_id = of_operation and b.generation = in_generation
+               and b.no = any(settled)
+             order by b.no for no key update skip locked) l;
+  end if;
+  update holdfast.job_batches b
+     set state = 'done', holder = null, leased_until = null, beat_until = null
+   where b.operation_id = of_operation and b.generation = in_generation
+     and b.no = any(locked) and b.state <> 'done';
+  get diagnostics closed = row_count;
+  return jsonb_build_object(
+    'closed', closed, 'left', cardinality(settled) - cardinality(locked),
+    'ready', exists (select from holdfast.job_batches b
+                      where b.operation_id = of_operation and b.generation = in_generation
+                        and b.state = 'ready'
+                     offset 0));
+end $function$;
+
 CREATE OR REPLACE FUNCTION holdfast.index_trigrams()
  RETURNS boolean
  LANGUAGE plpgsql
@@ -930,6 +1062,81 @@ begin
   execute format('create index if not exists index_rows_by_trigram on holdfast.index_rows
                     using gin (value %I.gin_trgm_ops) where words is null', place);
   return true;
+end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.job_standings(of_jobs uuid[], online_seconds integer, most integer, pace_seconds integer)
+ RETURNS TABLE(id uuid, now timestamp with time zone, pipeline text, at_work boolean, started_at timestamp with time zone, collected integer, page_at timestamp with time zone, open double precision, ready integer, leased integer, workers_online integer, worker_seen_at timestamp with time zone, claimed_at timestamp with time zone, result_at timestamp with time zone, repaired_at timestamp with time zone, settled double precision, settled_since timestamp with time zone)
+ LANGUAGE plpgsql
+ STABLE
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+declare
+  recent_from timestamptz := clock_timestamp() - pace_seconds * interval '1 second';
+begin
+  return query
+  select op.id, clock_timestamp(), j.pipeline,
+         op.state = 'running' and op.paused_at is null and op.cancel_requested_at is null
+           and not exists (
+             select from holdfast.brakes b
+              where (b.applies_to = 'all')
+                 or (b.applies_to = 'kind' and b.name = op.kind)
+                 or (b.applies_to = 'tenant' and b.name = op.tenant)
+                 or (b.applies_to = 'scope' and b.name = op.tenant || '/' || op.scope)),
+         op.started_at,
+         case when j.collector is not null and j.collected_at is null then j.collected end,
+         j.page_at, (op.total - coalesce(counted.n, 0))::float8, b.ready, b.leased,
+         w.online, w.seen_at, nullif(t.served_at, '-infinity'), result.at,
+         case when j.repaired_at >= op.started_at then j.repaired_at end,
+         coalesce(pace.n, 0)::float8,
+         case when pace.posts = 2000 then pace.first_at
+              else greatest(op.started_at, recent_from) end
+    from unnest(of_jobs) as asked(id)
+    join holdfast.operations op on op.id = asked.id
+    join holdfast.jobs j on j.operation_id = op.id
+    left join holdfast.job_turns t on t.operation_id = op.id
+   cross join lateral (
+     select sum(c.n) filter (where c.stage = 'job') as n
+       from (select p.stage, p.n from holdfast.progress p where p.operation_id = op.id
+              union all
+             select d.stage, d.n::bigint from holdfast.progress_deltas d
+              where d.operation_id = op.id and not d.folded) c
+   ) counted
+   cross join lateral (
+     select (select count(*)::integer
+               from (select from holdfast.job_batches x
+                      where x.operation_id = op.id and x.generation = op.generation
+                        and x.state = 'ready' limit most) few) as ready,
+            (select count(*)::integer
+               from (select from holdfast.job_batches x
+                      where x.operation_id = op.id and x.generation = op.generation
+                        and x.state = 'leased' limit most) few) as leased
+   ) b
+   cross join lateral (
+     select count(*) filter (
+              where x.seen_at > clock_timestamp() - online_seconds * interval '1 second'
+            )::integer as online,
+            max(x.seen_at) as seen_at
+       from holdfast.job_workers x
+      where j.pipeline = any(x.pipelines) and (x.tenants is null or j.tenant = any(x.tenants))
+   ) w
+    left join lateral (
+     select d.at from holdfast.progress_deltas d
+      where d.operation_id = op.id and d.stage = 'job' and d.n > 0 and d.at >= op.started_at
+      order by d.at desc limit 1
+   ) result on true
+    left join lateral (
+     select sum(newest.n) as n, count(*) as posts, min(newest.at) as first_at
+       from (select d.n, d.at from holdfast.progress_deltas d
+              where d.operation_id = op.id and d.stage = 'job' and d.n > 0
+                and d.at > greatest(op.started_at, recent_from)
+                and not starts_with(d.source, 'open/')
+              order by d.at desc limit 2000) newest
+   ) pace on true;
 end $function$;
 
 CREATE OR REPLACE FUNCTION holdfast.operation_logs(of_operation uuid, levels text[], after_seq bigint, before_seq bigint, newest boolean, most integer)
@@ -969,4 +1176,71 @@ begin
        and l.level = any(levels)
      order by l.seq limit most;
   end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.ready_job_work(pipelines text[], most integer, holders text[])
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  return jsonb_build_object(
+    'ready', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'pipeline', w.pipeline, 'tenant', w.tenant, 'ready', w.ready)), '[]')
+        from (select c.pipeline, c.tenant, sum(r.n)::int as ready
+                from holdfast.claimable_jobs() c
+               cross join lateral (
+                 select count(*) as n
+                   from (select from holdfast.job_batches b
+                          where b.operation_id = c.operation_id and b.generation = c.generation
+                            and b.state = 'ready'
+                          limit most) few) r
+               where c.pipeline = any(pipelines)
+               group by 1, 2 order by 1, 2) w),
+    'held', (
+      select coalesce(jsonb_object_agg(h.holder, h.n), '{}')
+        from (select b.holder, count(*) as n from holdfast.job_batches b
+               where b.state = 'leased' and b.holder = any(holders) group by 1) h));
+end $function$;
+
+CREATE OR REPLACE FUNCTION holdfast.settle_job_items(of_operation uuid, in_generation integer, settled_by text, item_nos integer[], outcomes text[], attempts smallint[], bodies jsonb[], refs text[], sums jsonb[], errors text[], workers text[])
+ RETURNS integer[]
+ LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+declare
+  base integer;
+  settled integer[];
+begin
+  select j.base_generation into base from holdfast.jobs j where j.operation_id = of_operation;
+  with fresh as (
+    insert into holdfast.outcomes
+      (operation_id, item_no, generation, outcome, reason, attempt, settled_by)
+    select of_operation, i.no, in_generation, s.outcome, s.error, s.attempt, settle_job_items.settled_by
+      from unnest(item_nos, outcomes, errors, attempts) as s(item_no, outcome, error, attempt)
+      join holdfast.items i on i.operation_id = of_operation and i.no = s.item_no
+     where not exists (
+       select from holdfast.outcomes o
+        where o.operation_id = of_operation and o.item_no = i.no
+          and (o.generation = in_generation
+               or o.outcome not in ('failed', 'lost', 'cancelled') and o.generation >= base)
+       offset 0)
+     order by i.no
+    on conflict do nothing
+    returning item_no
+  )
+  select coalesce(array_agg(item_no), '{}') into settled from fresh;
+  insert into holdfast.job_results
+    (operation_id, item_no, generation, body, reference, counts, error, worker)
+  select of_operation, r.item_no, in_generation, r.body, r.reference, r.counts, r.error, r.worker
+    from unnest(item_nos, bodies, refs, sums, errors, workers)
+           as r(item_no, body, reference, counts, error, worker)
+   where r.item_no = any(settled);
+  return settled;
 end $function$;

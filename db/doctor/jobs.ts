@@ -1,7 +1,8 @@
 import { isOpen } from "../items.ts";
 import { expireDueLeases } from "../job-leases.ts";
 import { repairBatches } from "../job-stall.ts";
-import { closeJob, JOB_STAGE, SUMS_STAGE } from "../jobs.ts";
+import { JOB_STAGE, SUMS_STAGE } from "../job-stages.ts";
+import { closeJob } from "../jobs.ts";
 import { ownOperation } from "../locks.ts";
 import { lockOperation } from "../operations.ts";
 import type { Db, Queryable } from "../pool.ts";

@@ -4,7 +4,8 @@ import { finishOperation } from "../../db/finish.ts";
 import { collectPage, findCollecting, type CollectedItems } from "../../db/job-collect.ts";
 import { listItems, listSubBatches } from "../../db/items.ts";
 import { loadClaimedItems } from "../../db/job-claim.ts";
-import { setRunAgain, wakeSettledJobs } from "../../db/jobs.ts";
+import { wakeSettledJobs } from "../../db/job-settled.ts";
+import { setRunAgain } from "../../db/jobs.ts";
 import { findOperation, markAcceptedAgain } from "../../db/operations.ts";
 import { countOutcomes } from "../../db/outcomes.ts";
 import type { Db } from "../../db/pool.ts";
@@ -197,6 +198,34 @@ test("a shuffled collection holds every item once, in another order, and its bat
   const order = (await claimed(db, "w", { limit: 40 })).map((lease) => lease.batch);
   expect(order).not.toEqual(range(1, 40));
   expect(order.toSorted((a, b) => a - b)).toEqual(range(1, 40));
+});
+
+test("of jobs that collect at once the first to be accepted has room, so that one of them always gets on", async () => {
+  const { db } = await fresh();
+  const first = await collecting(db);
+  const second = await collecting(db);
+  const room = { maxOpenItems: 20 };
+  await collect(db, first, undefined, page(1, 12), room);
+  await collect(db, second, undefined, page(1, 8), room);
+  expect(await collect(db, second, "after-8", page(9, 10), room)).toMatchObject({
+    status: "no room",
+    open: 20,
+  });
+  expect(await collect(db, first, "after-12", page(13, 16, true), room)).toMatchObject({
+    status: "written",
+    done: true,
+  });
+  // What is handed out counts against everybody, until it has ended.
+  expect(await collect(db, second, "after-8", page(9, 10), room)).toMatchObject({
+    status: "no room",
+    open: 24,
+  });
+  for (const lease of await claimed(db, "w", { limit: 9 })) await post(db, first, results(lease));
+  await finish(db, first);
+  expect(await collect(db, second, "after-8", page(9, 10, true), room)).toMatchObject({
+    status: "written",
+    done: true,
+  });
 });
 
 test("a page waits while its tenant has too much open, and a job that can never fit is told so", async () => {

@@ -1,8 +1,11 @@
 import { expect, test } from "vitest";
 import { countOpen } from "../../db/items.ts";
 import { expireDueLeases, hasDueLeases } from "../../db/job-leases.ts";
-import { recentPaces } from "../../db/job-views.ts";
+import { openJob } from "../../db/job-open.ts";
+import { closeSettledBatches } from "../../db/job-settled.ts";
+import { readStalls } from "../../db/job-stall.ts";
 import { listLogs } from "../../db/logs.ts";
+import { markRunning } from "../../db/operations.ts";
 import { settleItems } from "../../db/outcomes.ts";
 import type { Db, Queryable } from "../../db/pool.ts";
 import { freshDb } from "../support/fresh-db.ts";
@@ -68,7 +71,54 @@ test("whether an earlier outcome still stands is only asked where there is one",
   expect(asked(await reads(db, (tx) => countOpen(tx, id, 2)))).toBe(50);
 });
 
-test("the pace of a long job is read without its past", async () => {
+/** What `work` looked at in tables of these names, counted by the one session it ran in. */
+async function rowsRead(db: Db, tables: string, work: (tx: Queryable) => Promise<unknown>) {
+  return db.transaction(async (tx) => {
+    const rows = async () =>
+      (
+        await tx.query<{ n: number }>(
+          `select sum(pg_stat_get_xact_tuples_fetched(oid) + pg_stat_get_xact_tuples_returned(oid))::int as n
+             from pg_class where relname ~ $1`,
+          [tables],
+        )
+      ).rows[0]!.n;
+    const before = await rows();
+    await work(tx);
+    return (await rows()) - before;
+  });
+}
+
+test("a job of 50,000 items that no statistics know of begins with one look a batch", async () => {
+  const { db } = await freshDb();
+  const id = await aJob(db, { items: 50_000, accepted: true });
+  const looked = await rowsRead(db, "^(items|outcomes)_", async (tx) => {
+    await markRunning(tx, id, 1);
+    expect(await openJob(tx, id, 1)).toBe(true);
+  });
+  expect(looked).toBeGreaterThanOrEqual(5_000);
+  expect(looked).toBeLessThan(20_000);
+  expect(await claimed(db, "w", { limit: 100 })).toHaveLength(100);
+});
+
+test("whether a batch is settled is asked of that batch alone, among any number", async () => {
+  const { db } = await freshDb();
+  const id = await aJob(db, { items: 20_000, batchSize: 1 });
+  await db.transaction((tx) =>
+    settleItems(
+      tx,
+      { id, generation: 1 },
+      [{ itemNo: 7, outcome: "succeeded", attempt: 1 }],
+      "test",
+    ),
+  );
+  const looked = await rowsRead(db, "^job_batches_", async (tx) => {
+    expect(await closeSettledBatches(tx, id, 1, [7, -7])).toBe(1);
+  });
+  expect(looked).toBeGreaterThanOrEqual(1);
+  expect(looked).toBeLessThan(100);
+});
+
+test("how a long job stands is read without its past", async () => {
   const { db } = await freshDb();
   const id = await aJob(db, { items: 10 });
   await db.query(
@@ -78,8 +128,33 @@ test("the pace of a long job is read without its past", async () => {
     [id],
   );
   await db.query("update holdfast.operations set started_at = now() - interval '1 day'");
-  const paces = await reads(db, (tx) => recentPaces(tx, [id], 300));
-  expect(looked(paces, /^progress_deltas_/)).toBeLessThanOrEqual(301);
+  const looked = await rowsRead(db, "^progress_deltas_", async (tx) => {
+    const facts = (await readStalls(tx, [id])).get(id)!;
+    expect(facts.settled).toBeGreaterThanOrEqual(299 * 50);
+    expect(facts.settled).toBeLessThanOrEqual(301 * 50);
+  });
+  expect(looked).toBeGreaterThan(290);
+  expect(looked).toBeLessThan(700);
+  // More posts than are looked at: the pace is that of the newest.
+  await db.query(
+    `update holdfast.progress_deltas set at = now() - extract(epoch from now() - at)
+       * interval '10 milliseconds'`,
+  );
+  const facts = (await readStalls(db, [id])).get(id)!;
+  expect(facts.settled).toBe(2_000 * 50);
+  expect(facts.now.getTime() - facts.settledSince!.getTime()).toBeLessThan(60_000);
+});
+
+test("a list of long jobs reads a bounded part of each, whatever was handed out before", async () => {
+  const { db } = await freshDb();
+  const ids: string[] = [];
+  for (let n = 0; n < 4; n++) ids.push(await aJob(db, { items: 3_000, batchSize: 1 }));
+  await claimed(db, "w", { limit: 100 });
+  const list = (tx: Queryable) => readStalls(tx, ids, 100);
+  expect(await rowsRead(db, "^(job_batches|job_leases|items|outcomes)_", list)).toBeLessThan(1_700);
+  expect([...(await readStalls(db, ids, 100)).values()].map(({ ready }) => ready)).toEqual(
+    ids.map(() => 100),
+  );
 });
 
 test("a page of a long log is found without the rest, which no statistics know of", async () => {

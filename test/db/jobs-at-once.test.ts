@@ -1,9 +1,13 @@
 import { expect, onTestFinished, test } from "vitest";
 import { finishOperation } from "../../db/finish.ts";
 import { claimBatches } from "../../db/job-claim.ts";
+import { newContext } from "../../client/context.ts";
+import { holdfastOver } from "../../client/index.ts";
+import { Unavailable } from "../../contracts/errors.ts";
+import { closeJob } from "../../db/jobs.ts";
+import { ownOperation } from "../../db/locks.ts";
 import { closeExpired, expireDueLeases, expireLeases } from "../../db/job-leases.ts";
 import { postResults } from "../../db/job-post.ts";
-import { countBatches } from "../../db/jobs.ts";
 import { findOperation } from "../../db/operations.ts";
 import { countOutcomes } from "../../db/outcomes.ts";
 import { openDb, type Db } from "../../db/pool.ts";
@@ -11,7 +15,15 @@ import { foldDeltas, readProgress } from "../../db/progress.ts";
 import { until } from "../../dev/until.ts";
 import { fairnessOf } from "../../domain/job.ts";
 import { freshDb as fresh } from "../support/fresh-db.ts";
-import { aJob, claimed, countsOf, passLease, post, results } from "../support/jobs.ts";
+import {
+  aJob,
+  claimed,
+  countBatches,
+  countsOf,
+  passLease,
+  post,
+  results,
+} from "../support/jobs.ts";
 
 /** All connections are there, so that what begins at once is at work at once. */
 async function warm(db: Db): Promise<void> {
@@ -209,8 +221,54 @@ test("one claimer who has a job's turn in hand holds up nobody: others claim of 
   expect(await served()).toEqual({ served: 4, owed: 0 });
 });
 
+test("who ends a job waits for the claim that has its turn, and neither stands in the way of the other", async () => {
+  const { db } = await fresh();
+  const id = await aJob(db, { items: 20 });
+  await db.query("insert into holdfast.job_debts (operation_id, served) values ($1, 1)", [id]);
+  let ending: Promise<unknown> | undefined;
+  await db.transaction(async (tx) => {
+    await tx.query("select from holdfast.job_turns where operation_id = $1 for update", [id]);
+    ending = db.transaction((other) => closeJob(other, id));
+    ending.catch(() => undefined);
+    await until(
+      async () => (await waitingForLocks(db)) > 0,
+      10_000,
+      () => "nobody waits",
+    );
+    await tx.query("delete from holdfast.job_debts where operation_id = $1", [id]);
+  });
+  expect(await ending).toMatchObject({ operation_id: id });
+});
+
+test("while one job is being ended, a post to it is refused within moments, and leases of others end in time", async () => {
+  const { db } = await fresh();
+  const ending = await aJob(db, { items: 20 });
+  const other = await aJob(db, { items: 20 });
+  const held = await claimed(db, "w", { limit: 4 });
+  await passLease(db);
+  const { job } = holdfastOver(newContext({ db, key: "key" }));
+  const lease = held.find(({ operationId }) => operationId === ending)!;
+  await db.transaction(async (tx) => {
+    await ownOperation(tx, ending);
+    const posting = job.post(ending, { results: results(lease) });
+    await expect(posting).rejects.toThrow(Unavailable);
+    expect(await expireDueLeases(db)).toMatchObject({ expired: 2 });
+    expect(await countBatches(db, other)).toMatchObject({ leased: 0 });
+    expect(await countBatches(db, ending)).toMatchObject({ leased: 2 });
+  });
+  expect(await job.post(ending, { results: results(lease) })).toMatchObject({ accepted: 10 });
+  expect(await expireDueLeases(db)).toMatchObject({ expired: 1 });
+}, 20_000);
+
 test("four pollers serve small and large jobs alike: equal shares while there is work, and each its first batch in its turn", async () => {
   const { db } = await fresh();
+  // A connection plans its first claim while it has the turn, which takes longer than ten later ones.
+  await aJob(db, { items: 8, batchSize: 1, pipeline: "first" });
+  const first = Array.from({ length: 4 }, (_, n) => ({ worker: `first-${n}`, limit: 2 }));
+  await Promise.all(
+    first.map(({ worker, limit }) => claimed(db, worker, { limit, pipelines: ["first"] })),
+  );
+  await db.query("delete from holdfast.job_leases");
   const sizes = [10, 10, 100, 100, 500, 500];
   const ids: string[] = [];
   for (const size of sizes) ids.push(await aJob(db, { items: size, batchSize: 1 }));

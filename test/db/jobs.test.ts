@@ -12,19 +12,25 @@ import {
 import { postResults } from "../../db/job-post.ts";
 import { countOpen, hasOpenItem, listItems, listSubBatches } from "../../db/items.ts";
 import { countLateResults, listResults } from "../../db/job-results.ts";
-import {
-  countBatches,
-  countDeliveries,
-  openJob,
-  pipelineDepths,
-  setRunAgain,
-} from "../../db/jobs.ts";
+import { pipelineDepths } from "../../db/job-depth.ts";
+import { openJob } from "../../db/job-open.ts";
+import { setRunAgain } from "../../db/jobs.ts";
 import { findOperation, markAcceptedAgain, markCancelRequested } from "../../db/operations.ts";
 import { countOutcomes } from "../../db/outcomes.ts";
 import type { Db } from "../../db/pool.ts";
-import { uncountRerun } from "../../db/progress.ts";
+import { readProgress, uncountRerun } from "../../db/progress.ts";
 import { freshDb as fresh } from "../support/fresh-db.ts";
-import { aJob, begin, claimed, countsOf, passLease, post, results } from "../support/jobs.ts";
+import {
+  aJob,
+  begin,
+  claimed,
+  countBatches,
+  countDeliveries,
+  countsOf,
+  passLease,
+  post,
+  results,
+} from "../support/jobs.ts";
 
 const expire = (db: Db) => db.transaction((tx) => expireLeases(tx));
 
@@ -143,7 +149,9 @@ test("a result posted again is a duplicate and changes nothing; with its key the
   expect(first).toMatchObject({ accepted: 3, duplicate: 1 });
   const counts = await countsOf(db, id);
   expect(await post(db, id, results(lease!, [1, 2, 3, 3]), { repeatKey: "k" })).toEqual(first);
-  expect(await post(db, id, results(lease!, [4]), { repeatKey: "k" })).toEqual(first);
+  await expect(post(db, id, results(lease!, [4]), { repeatKey: "k" })).rejects.toThrow(
+    /key "k" was used for other results/,
+  );
   expect(await countsOf(db, id)).toEqual(counts);
   // The same key of another caller is another key.
   expect(await post(db, id, results(lease!, [4]), { key: "other", repeatKey: "k" })).toMatchObject({
@@ -207,6 +215,12 @@ test("a lease that is over is handed out again with what is open; what comes lat
     { status: "ended", cancelled: false },
   ]);
   expect(await countDeliveries(db, id)).toEqual({ deliveries: 2, redeliveries: 1 });
+  const told = (await readProgress(db, [id])).get(id)!.filter(({ stage }) => stage === "leases");
+  expect(told.map(({ outcome, n }) => [outcome, n])).toEqual([
+    ["deliveries", 2],
+    ["expiries", 1],
+    ["redeliveries", 1],
+  ]);
 });
 
 test("the last delivery is item by item: one that kills its worker is lost alone, and what comes late is kept and told so", async () => {
@@ -487,7 +501,6 @@ test("a run again of all begins anew: nothing of before counts, in the ledger, i
   expect(await countsOf(db, id)).toEqual({
     "job/succeeded": 10,
     "sums/seen": 20,
-    "leases/duplicates": 1,
   });
   expect((await listResults(db, id, { limit: 50 })).items).toHaveLength(10);
   expect(await listSubBatches(db, id, { after: 0, limit: 1 })).toMatchObject([{ settled: 10 }]);

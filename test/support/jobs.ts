@@ -2,9 +2,10 @@ import { v7 as uuidv7 } from "uuid";
 import type { PostedResult } from "../../contracts/job.ts";
 import { claimBatches, loadClaimedItems, type ClaimedLease } from "../../db/job-claim.ts";
 import { postResults } from "../../db/job-post.ts";
-import { insertJob, openJob, type NewJob } from "../../db/jobs.ts";
+import { openJob } from "../../db/job-open.ts";
+import { insertJob, type NewJob } from "../../db/jobs.ts";
 import { insertOperation, markRunning } from "../../db/operations.ts";
-import type { Db } from "../../db/pool.ts";
+import type { Db, Queryable } from "../../db/pool.ts";
 import { readProgress } from "../../db/progress.ts";
 
 export interface JobAsked extends Partial<NewJob> {
@@ -136,8 +137,40 @@ export async function passLease(db: Db, lease?: { operationId: string; batch: nu
   );
 }
 
-/** Counts of a job, `stage/outcome` each. */
+/** Counts of a job, `stage/outcome` each, but for how often its batches were handed out. */
 export async function countsOf(db: Db, id: string): Promise<Record<string, number>> {
   const deltas = (await readProgress(db, [id])).get(id) ?? [];
-  return Object.fromEntries(deltas.map(({ stage, outcome, n }) => [`${stage}/${outcome}`, n]));
+  const counts = deltas.map(({ stage, outcome, n }) => [`${stage}/${outcome}`, n] as const);
+  return Object.fromEntries(counts.filter(([name]) => !name.endsWith("deliveries")));
+}
+
+/** Batches of a job's newest generation by state, and what its leases came to. */
+export async function countBatches(
+  db: Queryable,
+  operationId: string,
+): Promise<{ ready: number; leased: number; done: number }> {
+  const { rows } = await db.query<{ ready: number; leased: number; done: number }>(
+    `select count(*) filter (where b.state = 'ready')::int as ready,
+            count(*) filter (where b.state = 'leased')::int as leased,
+            count(*) filter (where b.state = 'done')::int as done
+       from holdfast.job_batches b
+       join holdfast.operations op on op.id = b.operation_id
+      where b.operation_id = $1 and b.generation = op.generation`,
+    [operationId],
+  );
+  return rows[0]!;
+}
+
+/** How often batches of a job were handed out, and handed out again; all generations. */
+export async function countDeliveries(
+  db: Queryable,
+  operationId: string,
+): Promise<{ deliveries: number; redeliveries: number }> {
+  const { rows } = await db.query<{ deliveries: number; redeliveries: number }>(
+    `select count(*)::int as deliveries,
+            count(*) filter (where delivery > 1)::int as redeliveries
+       from holdfast.job_leases where operation_id = $1`,
+    [operationId],
+  );
+  return rows[0]!;
 }
