@@ -4,7 +4,7 @@ import {
   operationWorkflowId,
   parseOperationWorkflowId,
 } from "../contracts/ids.ts";
-import { CONTROL_QUEUE, WORK_QUEUE } from "../contracts/task-queues.ts";
+import { CONTROL_QUEUE, JOB_QUEUE, WORK_QUEUE } from "../contracts/task-queues.ts";
 import type { Check, Found } from "../db/doctor.ts";
 import { MOST_SUBJECTS } from "../db/doctor/check.ts";
 import {
@@ -200,6 +200,7 @@ const queueWithoutPoller: TemporalCheck = {
       { name: CONTROL_QUEUE, type: WORKFLOW_TASKS, tasks: "workflow tasks" },
       { name: CONTROL_QUEUE, type: ACTIVITY_TASKS, tasks: "activities" },
       { name: WORK_QUEUE, type: ACTIVITY_TASKS, tasks: "activities" },
+      { name: JOB_QUEUE, type: ACTIVITY_TASKS, tasks: "activities" },
     ];
     const polled = await Promise.all(queues.map(({ name, type }) => hasPoller(client, name, type)));
     return queues

@@ -19,12 +19,12 @@ export const controlActivities = (
 });
 
 /** Pages of work. */
-export const workActivities = (
-  deps: RetainDeps & ConsolidateDeps & ReindexDeps & SearchDeps & JobDeps,
-) => ({
+export const workActivities = (deps: RetainDeps & ConsolidateDeps & ReindexDeps & SearchDeps) => ({
   ...retainActivities(deps),
   ...consolidateActivities(deps),
   ...reindexActivities(deps),
   ...searchActivities(deps),
-  ...jobActivities(deps),
 });
+
+/** Lanes of jobs. */
+export { jobActivities };

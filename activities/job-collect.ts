@@ -6,7 +6,7 @@ import { unstorable } from "../contracts/text.ts";
 import { readOrders } from "../db/brakes.ts";
 import { collectPage, type Collected, type Collecting } from "../db/job-collect.ts";
 import { appendLogs } from "../db/logs.ts";
-import type { Db } from "../db/pool.ts";
+import { OVER_ALL_ITEMS, type Db } from "../db/pool.ts";
 import { backoffMs, classify, deferredUntil } from "../domain/faults.ts";
 import { inTime } from "./in-time.ts";
 import { errorText } from "./job-answers.ts";
@@ -114,7 +114,8 @@ export class JobCollection {
           done: page.next === undefined,
           maxOpenItems,
         }),
-      { statementTimeoutMs: 60_000 },
+      // The last page hands out all of them.
+      OVER_ALL_ITEMS,
     );
   }
 

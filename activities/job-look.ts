@@ -5,10 +5,11 @@ import { hasOpenItem } from "../db/items.ts";
 import { endOwnLeases } from "../db/job-lanes.ts";
 import { expireDueLeases } from "../db/job-leases.ts";
 import { endStuckJob, readStalls, repairBatches } from "../db/job-stall.ts";
-import { closeSettledBatches, openBatches, openJob } from "../db/jobs.ts";
+import { openJob } from "../db/job-open.ts";
+import { closeSettledBatches, openBatches } from "../db/job-settled.ts";
 import { appendLogs } from "../db/logs.ts";
 import { findOperation } from "../db/operations.ts";
-import type { Db } from "../db/pool.ts";
+import { OVER_ALL_ITEMS, type Db } from "../db/pool.ts";
 import { holdupOf, nextLookMs, stallStep, warnsOf, type StallFacts } from "../domain/job-stall.ts";
 import { beating } from "./heartbeat.ts";
 import { ownEntry } from "./job.ts";
@@ -118,14 +119,20 @@ class Look {
     if (warning) await this.#tell(warning);
     switch (stallStep(facts, nowMs)) {
       case "repair": {
-        const made = await this.#db.transaction((tx) => repairBatches(tx, id, generation));
+        const made = await this.#db.transaction(
+          (tx) => repairBatches(tx, id, generation),
+          OVER_ALL_ITEMS,
+        );
         const what = made === 1 ? "1 batch" : `${made} batches`;
         await this.#tell(`${waitsFor}: made ${what} for what was missing`);
         return made > 0 ? { ...waiting, nextDueAt: Date.now() } : waiting;
       }
       case "end": {
         const { identity: by } = this.#settings;
-        const ended = await this.#db.transaction((tx) => endStuckJob(tx, { id, generation, by }));
+        const ended = await this.#db.transaction(
+          (tx) => endStuckJob(tx, { id, generation, by }),
+          OVER_ALL_ITEMS,
+        );
         return ended ? { ...nothing, complete: true } : waiting;
       }
       case "wait":

@@ -6,7 +6,8 @@ import { claimBatches, loadClaimedItems, type ClaimedLease } from "../db/job-cla
 import { endLease, endOwnLeases, OWN_KEY } from "../db/job-lanes.ts";
 import { expireDueLeases, extendLeases, releaseLeases } from "../db/job-leases.ts";
 import { postResults } from "../db/job-post.ts";
-import { closeSettledBatches, wakeSettledJobs, type JobRow } from "../db/jobs.ts";
+import { closeSettledBatches, wakeSettledJobs } from "../db/job-settled.ts";
+import { type JobRow } from "../db/jobs.ts";
 import { appendLogs, type NewLogLine } from "../db/logs.ts";
 import type { Db } from "../db/pool.ts";
 import { linesOfPost } from "../domain/job-log.ts";
@@ -49,6 +50,8 @@ const MANY = 1_000_000;
 /** Ready batches that nobody hands out are looked at again after this long. */
 const NOTHING_MS = 5_000;
 
+const STOPPING = Symbol("the worker stops, or the call was cancelled");
+
 type Worked = "next" | { stop: "cancelled" } | { nextDueAt: number; waitsFor: string };
 
 /** The lease is nobody's any more, or the job is not to be worked: there is nothing to answer. */
@@ -77,8 +80,9 @@ export class JobLane {
     const sliceEnds = Date.now() + SLICE_MS;
     while (Date.now() < sliceEnds && !draining?.aborted) {
       signal.throwIfAborted();
-      const worked = await this.#context.solitude.enter(this.#alone, () => this.#oneBatch());
+      const worked = await this.#admitted(() => this.#oneBatch());
       this.#beat({ done: this.#done });
+      if (worked === "stopping") continue;
       if (worked === undefined) {
         const nextDueAt = Date.now() + NOTHING_MS;
         return { ...this.#report(), ...(this.#done === 0 && { nextDueAt }) };
@@ -86,6 +90,26 @@ export class JobLane {
       if (worked !== "next") return { ...this.#report(), ...worked };
     }
     return this.#report();
+  }
+
+  /** Behind whoever is alone, or has to be. A worker that stops begins nothing any more. */
+  async #admitted<T>(work: () => Promise<T>): Promise<T | "stopping"> {
+    const { solitude, signal, draining } = this.#context;
+    const stopping = new AbortController();
+    const stop = () => stopping.abort(STOPPING);
+    // By hand, for the worker lives long: what `AbortSignal.any` hangs on it is never taken off.
+    for (const each of [signal, draining]) {
+      if (each?.aborted) stop();
+      each?.addEventListener("abort", stop, { once: true });
+    }
+    try {
+      return await solitude.enter(this.#alone, work, stopping.signal);
+    } catch (error) {
+      if (error !== STOPPING) throw error;
+      return "stopping";
+    } finally {
+      for (const each of [signal, draining]) each?.removeEventListener("abort", stop);
+    }
   }
 
   #report(): WorkReport {

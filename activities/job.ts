@@ -21,11 +21,16 @@ export interface JobDeps {
   draining?: AbortSignal;
 }
 
+/** A batch that is suspected of a crash waits so long to be alone; other batches may take an hour. */
+const ALONE_WITHIN_MS = 30_000;
+/** What this worker cannot do is looked at again after this long, by whichever worker that is. */
+const NOT_HERE_MS = 30_000;
+
 /** What our own workers do for jobs: collecting their items, and processing them. */
 export const jobActivities = ({ db, config, identity, log, draining }: JobDeps) => {
   const { collectors = {}, processors = {}, onResults, persistLogs = true } = config.jobs ?? {};
   const maxOpenItems = config.limits?.openItems ?? DEFAULT_LIMITS.openItems;
-  const solitude = new Solitude();
+  const solitude = new Solitude(ALONE_WITHIN_MS);
 
   return {
     /**
@@ -47,7 +52,11 @@ export const jobActivities = ({ db, config, identity, log, draining }: JobDeps) 
           return collection.run(collecting);
         }
         const processor = ownEntry(processors, job.pipeline);
-        if (!processor) return { done: 0, complete: false };
+        if (!processor) {
+          // Whoever looked at the job has one: it is this worker's configuration that is behind.
+          const waitsFor = `a worker with processor "${job.pipeline}", which this one has not`;
+          return { done: 0, complete: false, nextDueAt: Date.now() + NOT_HERE_MS, waitsFor };
+        }
         const plugged = { processor, onResults, persistLogs, solitude };
         const context = { db, ref, job, identity, lane, ...plugged };
         return new JobLane({ ...context, signal, draining, log }, beat).run();

@@ -4,7 +4,7 @@ import { finishOperation } from "../db/finish.ts";
 import { subBatchSizes } from "../db/items.ts";
 import { appendLogs } from "../db/logs.ts";
 import { findOperation, markRunning } from "../db/operations.ts";
-import type { Db, Tx } from "../db/pool.ts";
+import { OVER_ALL_ITEMS, type Db, type Tx } from "../db/pool.ts";
 import { rangesOver } from "../domain/packing.ts";
 import { beating } from "./heartbeat.ts";
 
@@ -41,8 +41,9 @@ export const operationActivities = ({ db, identity, config }: OperationDeps) => 
     const { id, generation, kind } = ref;
     const persistLogs = kind !== "job" || config?.jobs?.persistLogs !== false;
     return beating(() =>
-      db.transaction((tx) =>
-        finishOperation(tx, { id, generation, by: identity, persistLogs, ...ending }),
+      db.transaction(
+        (tx) => finishOperation(tx, { id, generation, by: identity, persistLogs, ...ending }),
+        OVER_ALL_ITEMS,
       ),
     );
   },
@@ -73,7 +74,7 @@ export async function beginOperation(
       },
     ]);
     return true;
-  });
+  }, OVER_ALL_ITEMS);
 }
 
 async function rangesOf(db: Db, operationId: string): Promise<BatchRange[]> {

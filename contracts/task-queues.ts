@@ -2,3 +2,5 @@
 export const CONTROL_QUEUE = "holdfast-control";
 /** The work itself: ranges of items, drains. */
 export const WORK_QUEUE = "holdfast-work";
+/** Lanes of jobs, a step of which may take hours: what else there is to do does not wait for them. */
+export const JOB_QUEUE = "holdfast-jobs";

@@ -5,11 +5,11 @@ import { loadClientConnectConfig } from "@temporalio/envconfig";
 import { NativeConnection, Runtime, Worker, type WorkflowBundleOption } from "@temporalio/worker";
 import type { Logger } from "pino";
 import { v7 as uuidv7 } from "uuid";
-import { workActivities, controlActivities } from "../activities/index.ts";
+import { controlActivities, jobActivities, workActivities } from "../activities/index.ts";
 import type { HoldfastConfig } from "../contracts/config.ts";
 import { Conflict } from "../contracts/errors.ts";
 import { installationOf } from "../db/installation.ts";
-import { CONTROL_QUEUE, WORK_QUEUE } from "../contracts/task-queues.ts";
+import { CONTROL_QUEUE, JOB_QUEUE, WORK_QUEUE } from "../contracts/task-queues.ts";
 import { assertSchema } from "../db/migrate.ts";
 import { assertReachable, openDb } from "../db/pool.ts";
 import { deleteWorker, markWorkerSeen } from "../db/workers.ts";
@@ -23,7 +23,10 @@ import { VERSION } from "../version.ts";
 export interface WorkerOptions {
   databaseUrl: string;
   schema?: string;
-  /** Connections for activities; two slots fewer work at once. Default 12. */
+  /**
+   * Connections for activities. Four fewer slots are for pages, and half as many again for lanes of
+   * jobs, which hold a connection only to claim and to post. Default 12.
+   */
   poolSize?: number;
   temporalAddress?: string;
   namespace?: string;
@@ -109,12 +112,19 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
           activities: workActivities(deps),
           maxConcurrentActivityTaskExecutions: Math.max(1, poolSize - 4),
         });
+        const jobs = await Worker.create({
+          ...common,
+          taskQueue: JOB_QUEUE,
+          activities: jobActivities(deps),
+          maxConcurrentActivityTaskExecutions: Math.max(1, Math.floor((poolSize - 4) / 2)),
+        });
+        const workers = [control, work, jobs];
         log.info({ identity, version: VERSION }, "worker is ready");
         const stop = () => {
-          for (const one of [control, work]) if (one.getState() === "RUNNING") one.shutdown();
+          for (const one of workers) if (one.getState() === "RUNNING") one.shutdown();
         };
         signal.addEventListener("abort", stop, { once: true });
-        const running = Promise.all([control.run(), work.run()]);
+        const running = Promise.all(workers.map((one) => one.run()));
         if (signal.aborted) stop();
         await running;
       } finally {

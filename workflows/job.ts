@@ -3,10 +3,10 @@ import type { jobActivities } from "../activities/job.ts";
 import type { jobControlActivities } from "../activities/job-look.ts";
 import type { OperationRef, WorkReport } from "../contracts/messages.ts";
 import { operation } from "./operation.ts";
-import { pagedLongWork, repeatableWrites } from "./policies.ts";
+import { pagedLongWork, repeatableLongWrites } from "./policies.ts";
 
 const { beginJob, lookAtJob } =
-  proxyActivities<ReturnType<typeof jobControlActivities>>(repeatableWrites);
+  proxyActivities<ReturnType<typeof jobControlActivities>>(repeatableLongWrites);
 const { workJob } = proxyActivities<ReturnType<typeof jobActivities>>(pagedLongWork);
 
 /**

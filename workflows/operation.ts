@@ -20,7 +20,7 @@ import {
   type OperationRef,
   type WorkReport,
 } from "../contracts/messages.ts";
-import { repeatableWrites } from "./policies.ts";
+import { repeatableLongWrites, repeatableWrites } from "./policies.ts";
 
 /**
  * The operation shape: begin, work, finish. Cancellation and failure end in the same finish, which
@@ -28,6 +28,7 @@ import { repeatableWrites } from "./policies.ts";
  */
 
 const usual = proxyActivities<ReturnType<typeof operationActivities>>(repeatableWrites);
+const { finish } = proxyActivities<ReturnType<typeof operationActivities>>(repeatableLongWrites);
 
 const wake = defineSignal(WAKE_SIGNAL);
 
@@ -55,7 +56,7 @@ export function operation(work: Work) {
     });
     const ending = await run.toItsEnd();
     if ("finished" in ending) return close(ending.finished);
-    return close(await CancellationScope.nonCancellable(() => usual.finish(ref, ending)));
+    return close(await CancellationScope.nonCancellable(() => finish(ref, ending)));
   };
 }
 

@@ -1,5 +1,5 @@
 import type { ActivityOptions } from "@temporalio/workflow";
-import { CONTROL_QUEUE, WORK_QUEUE } from "../contracts/task-queues.ts";
+import { CONTROL_QUEUE, JOB_QUEUE, WORK_QUEUE } from "../contracts/task-queues.ts";
 
 /**
  * Retry classes, by what a repeat may do. Infrastructure faults are retried without limit, at most
@@ -20,6 +20,12 @@ export const repeatableWrites: ActivityOptions = {
   retry: untilItWorks,
 };
 
+/** The same where its statements may go over all items, each for minutes (`OVER_ALL_ITEMS`). */
+export const repeatableLongWrites: ActivityOptions = {
+  ...repeatableWrites,
+  startToCloseTimeout: 1_800_000,
+};
+
 /**
  * Long work in pages, each settled in a transaction of its own; a dead worker is noticed by its
  * missing heartbeat. The bound on one call is far above the slice it works.
@@ -34,5 +40,12 @@ export const pagedWork: ActivityOptions = {
 /** The same, for work that must stay prompt while ranges keep the work queue busy. */
 export const pagedControl: ActivityOptions = { ...pagedWork, taskQueue: CONTROL_QUEUE };
 
-/** The same, for work whose one step may take as long as a plug-in is allowed: a day and its slice. */
-export const pagedLongWork: ActivityOptions = { ...pagedWork, startToCloseTimeout: 90_000_000 };
+/**
+ * The same, for work whose one step may take as long as a plug-in is allowed: a day and its slice. On
+ * a queue of its own, for steps that long would leave no slot to pages.
+ */
+export const pagedLongWork: ActivityOptions = {
+  ...pagedWork,
+  taskQueue: JOB_QUEUE,
+  startToCloseTimeout: 90_000_000,
+};

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, inject, onTestFinished, test } from "vites
 import { doctorActivities, examine, type Finding } from "../../activities/doctor.ts";
 import { startOperationWorkflow } from "../../activities/start-operation.ts";
 import { operationWorkflowId } from "../../contracts/ids.ts";
-import { CONTROL_QUEUE, WORK_QUEUE } from "../../contracts/task-queues.ts";
+import { CONTROL_QUEUE, JOB_QUEUE, WORK_QUEUE } from "../../contracts/task-queues.ts";
 import { finishOperation } from "../../db/finish.ts";
 import { findOperation, markRunning, type OperationRow } from "../../db/operations.ts";
 import { installationOf } from "../../db/installation.ts";
@@ -40,6 +40,7 @@ beforeAll(async () => {
       activities: { examine: examineHere },
     }),
     Worker.create({ ...common, taskQueue: WORK_QUEUE, activities: { nothing: () => undefined } }),
+    Worker.create({ ...common, taskQueue: JOB_QUEUE, activities: { nothing: () => undefined } }),
   ]);
   const running = Promise.all(workers.map((worker) => worker.run()));
   stops.unshift(async () => {
@@ -226,6 +227,7 @@ test("work without a poller is found", async () => {
     `queue ${CONTROL_QUEUE}, workflow tasks`,
     `queue ${CONTROL_QUEUE}, activities`,
     `queue ${WORK_QUEUE}, activities`,
+    `queue ${JOB_QUEUE}, activities`,
   ]);
 });
 

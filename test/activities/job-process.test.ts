@@ -10,6 +10,9 @@ import type {
   SettledResult,
 } from "../../contracts/plugins.ts";
 import { expireDueLeases } from "../../db/job-leases.ts";
+import { JobLane } from "../../activities/job-process.ts";
+import { Solitude } from "../../activities/solitude.ts";
+import { findJob } from "../../db/jobs.ts";
 import type { Db } from "../../db/pool.ts";
 import { fault } from "../support/failing.ts";
 import { jobbing, jobWorker, numbered } from "../support/jobbing.ts";
@@ -321,6 +324,57 @@ test("a worker that has no processor for it leaves a job to those who claim", as
   const other = jobWorker(db, {});
   await working.begin(ref);
   expect(await other.look(ref)).toMatchObject({ lanes: 0, complete: false });
-  expect(await other.work(ref)).toEqual({ done: 0, complete: false });
+  const before = Date.now();
+  const report = await other.work(ref);
+  expect(report).toMatchObject({
+    done: 0,
+    complete: false,
+    waitsFor: 'a worker with processor "double", which this one has not',
+  });
+  // Else look and lane would follow one another without end.
+  expect(report.nextDueAt! - before).toBeGreaterThan(20_000);
   expect(await working.look(ref)).toMatchObject({ lanes: 1 });
 });
+
+test.each(["drains", "is cancelled"])(
+  "a lane that waits behind a suspect begins no batch when its worker %s",
+  async (how) => {
+    const process = vi.fn((items: readonly ClaimedItem[]) => doubled(items));
+    const { submit, working, db } = await processing(process);
+    const ref = await submit({ pipeline: "double", items: numbered(4), options: { batchSize: 2 } });
+    await working.begin(ref);
+    const solitude = new Solitude();
+    let free = () => {};
+    const long = solitude.enter(false, () => new Promise<void>((resolve) => (free = resolve)));
+    const suspect = solitude.enter(true, async () => {});
+    const [draining, cancelled] = [new AbortController(), new AbortController()];
+    const lane = new JobLane(
+      {
+        db,
+        ref,
+        job: (await findJob(db, ref.id))!,
+        processor: defineProcessor({ process }),
+        onResults: undefined,
+        persistLogs: false,
+        identity: "w",
+        lane: 1,
+        solitude,
+        signal: cancelled.signal,
+        draining: draining.signal,
+      },
+      () => {},
+    );
+    const run = lane.run();
+    const ended =
+      how === "drains"
+        ? expect(run).resolves.toEqual({ done: 0, complete: false })
+        : expect(run).rejects.toThrow("no more");
+    await sleep(100);
+    if (how === "drains") draining.abort();
+    else cancelled.abort(new Error("no more"));
+    await ended;
+    free();
+    await Promise.all([long, suspect]);
+    expect(process).not.toHaveBeenCalled();
+  },
+);

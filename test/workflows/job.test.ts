@@ -4,7 +4,7 @@ import { ApplicationFailure } from "@temporalio/common";
 import { randomUUID } from "node:crypto";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { WAKE_SIGNAL, type JobLook, type OperationRef } from "../../contracts/messages.ts";
-import { CONTROL_QUEUE, WORK_QUEUE } from "../../contracts/task-queues.ts";
+import { CONTROL_QUEUE, JOB_QUEUE } from "../../contracts/task-queues.ts";
 import { until } from "../../dev/until.ts";
 import { workflowBundle } from "../../dev/workflow-bundle.ts";
 import { quietRuntime } from "../../workers/replay.ts";
@@ -64,7 +64,7 @@ async function world(
   });
   const working = await Worker.create({
     ...common,
-    taskQueue: WORK_QUEUE,
+    taskQueue: JOB_QUEUE,
     activities: {
       async workJob(_: OperationRef, lane: number) {
         calls.push(`work ${lane}`);
