@@ -3,15 +3,17 @@ import { percentile } from "./figures.ts";
 import type { Frame } from "./frame.ts";
 import { timed } from "./in-turn.ts";
 import { runningJob } from "./job-scene.ts";
+import config from "./job.config.ts";
 
 const JOBS = 100;
 const BATCH = 24;
 const CLAIMERS = 4;
+const WORKERS = 100;
 
 /** How long a claim takes when there is much to choose from: alone, and beside others. */
 export async function measureClaim(frame: Frame): Promise<void> {
   const databaseUrl = await frame.database(await frame.postgres());
-  const { db, job, close } = connect({ databaseUrl, poolSize: CLAIMERS });
+  const { db, job, close } = connect({ databaseUrl, poolSize: CLAIMERS, config });
   frame.atEnd(close);
   const items = frame.quick ? 100 : 10_000;
   frame.note(`${JOBS} jobs of ${items.toLocaleString("en")} items`);
@@ -23,7 +25,8 @@ export async function measureClaim(frame: Frame): Promise<void> {
 
   let worker = 0;
   const claim = async () => {
-    const { batches } = await job.claim({ pipelines: ["p"], worker: `worker-${++worker}` });
+    const name = `worker-${++worker % WORKERS}`;
+    const { batches } = await job.claim({ pipelines: ["p"], worker: name });
     if (batches[0]?.items.length === undefined) throw new Error("a claim came back empty");
   };
   const claims = async (claimers: number) => {

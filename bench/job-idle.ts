@@ -24,7 +24,7 @@ export async function measureIdle(frame: Frame): Promise<void> {
   const { batches } = await server.call<Claim>("/v1/jobs/claim", {
     pipelines: ["p"],
     limit: 100,
-    worker: "busy",
+    worker: "idle-0",
   });
   if (batches.length !== 10) throw new Error(`${batches.length} batches were claimed, not all 10`);
 

@@ -20,7 +20,7 @@ export interface LoadPlan {
   databaseUrl: string | undefined;
 }
 
-export interface Round {
+interface Round {
   ok: number;
   total: number;
   /** Of all posts of the round, those that failed included. */

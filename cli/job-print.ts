@@ -32,7 +32,7 @@ export const WORKERS: Look<PullWorkerView> = {
     worker.online ? "yes" : "no",
     worker.held,
     moment(worker.seenAt),
-    worker.key,
+    worker.key ?? "-",
     worker.pipelines.join(", "),
   ],
   none: "no worker has asked for work yet: see docs/pull-workers.md",
@@ -69,7 +69,7 @@ function perMinute(throughput: number): string {
 }
 
 /** `45 s`, `12 min`, `3 h 5 min`. */
-export function duration(seconds: number): string {
+function duration(seconds: number): string {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   const minutes = Math.round(seconds / 60);
   if (minutes < 90) return `${minutes} min`;

@@ -6,18 +6,29 @@ const POLL_EVERY_MS = 250;
 /** Waiters that claim at the same time, so that others find a connection as well. */
 const CLAIMS_AT_ONCE = 8;
 
-/** Whoever waits for work. */
-interface Waiter<T> {
+/** What is known of the work there is may be this old, and still stand for a look of one's own. */
+const KNOWN_FOR_MS = 2 * POLL_EVERY_MS;
+
+interface Wanted {
   pipelines: readonly string[];
   /** Absent: all. */
   tenants?: readonly string[] | undefined;
+}
+
+/** Whoever waits for work. */
+interface Waiter<T> extends Wanted {
+  /** Asked about before it waits: who may hold no more has nothing to wait for. Absent: it may. */
+  holder?: string | undefined;
+  /** Told what its holder holds; not undefined: that is the answer. */
+  full?(batches: number): T | undefined;
   /** Claims; undefined: there was nothing for it after all. */
   claim(): Promise<T | undefined>;
 }
 
-interface Waiting {
-  pipelines: readonly string[];
-  tenants: readonly string[] | undefined;
+interface Waiting extends Wanted {
+  /** Undefined when it was asked about. */
+  holder: string | undefined;
+  holds(batches: number): void;
   attempt(): Promise<boolean>;
   fail(error: unknown): void;
 }
@@ -31,9 +42,24 @@ export class ClaimPoller {
   readonly #waiting = new Set<Waiting>();
   #looking = false;
   #rest: { end(): void } | undefined;
+  /** What the last look saw. */
+  #known: { atMs: number; pipelines: ReadonlySet<string>; ready: readonly ReadyWork[] } | undefined;
 
   constructor(db: Db) {
     this.#db = db;
+  }
+
+  /** How many wait. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** A look a moment ago, for those who wait already, has seen nothing for it either. */
+  knowsNothingFor(wanted: Wanted): boolean {
+    const known = this.#known;
+    if (!this.#looking || !known || Date.now() - known.atMs > KNOWN_FOR_MS) return false;
+    if (!wanted.pipelines.every((pipeline) => known.pipelines.has(pipeline))) return false;
+    return !known.ready.some((work) => isFor(work, wanted));
   }
 
   /** What it claimed; undefined when the time was over first. @throws by `signal`, an AbortError */
@@ -78,8 +104,12 @@ export class ClaimPoller {
           claiming = false;
         }
       };
-      const { pipelines, tenants } = waiter;
-      const waiting: Waiting = { pipelines, tenants, attempt, fail };
+      const { pipelines, tenants, holder } = waiter;
+      const holds = (batches: number) => {
+        const answer = waiter.full?.(batches);
+        if (answer !== undefined && !claiming) end(answer);
+      };
+      const waiting: Waiting = { pipelines, tenants, holder, holds, attempt, fail };
       signal?.addEventListener("abort", abort, { once: true });
       this.#waiting.add(waiting);
       if (signal?.aborted) abort();
@@ -105,10 +135,20 @@ export class ClaimPoller {
   /** True when somebody got something: there may be more. */
   async #round(): Promise<boolean> {
     const pipelines = new Set<string>();
-    for (const waiting of this.#waiting) for (const name of waiting.pipelines) pipelines.add(name);
-    const work = await readyWork(this.#db, [...pipelines], CLAIMS_AT_ONCE);
-    if (work.length === 0) return false;
-    const claims = firstInLine(this.#waiting, work).map((waiting) => waiting.attempt());
+    const asked = new Map<Waiting, string>();
+    for (const waiting of this.#waiting) {
+      for (const name of waiting.pipelines) pipelines.add(name);
+      if (waiting.holder !== undefined) asked.set(waiting, waiting.holder);
+    }
+    const holders = [...new Set(asked.values())];
+    const { ready, held } = await readyWork(this.#db, [...pipelines], CLAIMS_AT_ONCE, holders);
+    this.#known = { atMs: Date.now(), pipelines, ready };
+    for (const [waiting, holder] of asked) {
+      waiting.holder = undefined;
+      waiting.holds(held.get(holder) ?? 0);
+    }
+    if (ready.length === 0) return false;
+    const claims = firstInLine(this.#waiting, ready).map((waiting) => waiting.attempt());
     return (await Promise.all(claims)).some(Boolean);
   }
 
@@ -131,17 +171,16 @@ function firstInLine(all: Iterable<Waiting>, work: readonly ReadyWork[]): Waitin
   const first: Waiting[] = [];
   for (const waiting of all) {
     if (first.length === CLAIMS_AT_ONCE) break;
-    const fits = left.find(
-      ({ pipeline, tenant, ready }) =>
-        ready > 0 &&
-        waiting.pipelines.includes(pipeline) &&
-        (waiting.tenants === undefined || waiting.tenants.includes(tenant)),
-    );
+    const fits = left.find((some) => some.ready > 0 && isFor(some, waiting));
     if (!fits) continue;
     fits.ready--;
     first.push(waiting);
   }
   return first;
+}
+
+function isFor({ pipeline, tenant }: ReadyWork, { pipelines, tenants }: Wanted): boolean {
+  return pipelines.includes(pipeline) && (tenants === undefined || tenants.includes(tenant));
 }
 
 const pollers = new WeakMap<Db, ClaimPoller>();

@@ -4,4 +4,6 @@ export const jobCounters = {
   logWritesFailed: 0,
   /** Statements that were to note when workers were seen. */
   seenWritesFailed: 0,
+  /** Posts without a key that settled nothing. */
+  postsOfNothing: 0,
 };

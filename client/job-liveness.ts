@@ -1,21 +1,34 @@
 import { LRUCache } from "lru-cache";
-import { markPullWorkersSeen, workersOfHandles, type PullWorkerSeen } from "../db/job-workers.ts";
+import { JOB_LIMITS } from "../contracts/job.ts";
+import {
+  markPullWorkersSeen,
+  PULL_WORKER_ONLINE_SECONDS,
+  workersOfHandles,
+  type PullWorkerSeen,
+} from "../db/job-workers.ts";
 import type { Db } from "../db/pool.ts";
 import { jobCounters } from "./job-counters.ts";
 
-/** A worker is written down at most this often, or when it asks for a pipeline it never asked for. */
+/** A worker is written down at most this often; sooner when it asks for a pipeline that it had not. */
 const EVERY_MS = 30_000;
+const NEW_PIPELINE_MS = 5_000;
 const WORKERS = 10_000;
 const HANDLES = 20_000;
+
+interface Noted {
+  /** Written at, and what. */
+  atMs: number;
+  written: ReadonlySet<string>;
+  /** When it asked for each pipeline last, the latest at the end. */
+  asked: Map<string, number>;
+}
 
 /**
  * Notes who was seen, beside requests and never in one: what fails here is counted, and nobody is told.
  */
 export class Liveness {
   readonly #db: Db;
-  readonly #noted = new LRUCache<string, { atMs: number; pipelines: Set<string> }>({
-    max: WORKERS,
-  });
+  readonly #noted = new LRUCache<string, Noted>({ max: WORKERS });
   /** Whose a handle is, by key and handle; empty as long as nobody knows. */
   readonly #workers = new LRUCache<string, string>({ max: HANDLES });
   readonly #due = new Map<string, PullWorkerSeen>();
@@ -28,13 +41,15 @@ export class Liveness {
   /** A worker asked for work. */
   seen({ key, worker, tenants, pipelines }: PullWorkerSeen): void {
     const name = `${key}/${worker}`;
-    const noted = this.#noted.get(name);
     const now = Date.now();
-    const asksNew = pipelines.some((pipeline) => !noted?.pipelines.has(pipeline));
-    if (noted && now - noted.atMs < EVERY_MS && !asksNew) return;
-    const asked = new Set([...(noted?.pipelines ?? []), ...pipelines]);
-    this.#noted.set(name, { atMs: now, pipelines: asked });
-    this.#due.set(name, { key, worker, tenants, pipelines: [...asked] });
+    const noted = this.#noted.get(name) ?? { atMs: 0, asked: new Map(), written: new Set() };
+    this.#noted.set(name, noted);
+    const asksNew = pipelines.some((pipeline) => !noted.written.has(pipeline));
+    remember(noted.asked, pipelines, now);
+    if (now - noted.atMs < (asksNew ? NEW_PIPELINE_MS : EVERY_MS)) return;
+    noted.atMs = now;
+    noted.written = new Set(noted.asked.keys());
+    this.#due.set(name, { key, worker, tenants, pipelines: [...noted.written] });
     this.#write();
   }
 
@@ -92,6 +107,20 @@ export class Liveness {
         for (const { key, worker } of due) this.#noted.delete(`${key}/${worker}`);
       }
     }
+  }
+}
+
+// What it has not asked for in a while it does not serve, and names are bounded as those of a request.
+function remember(asked: Noted["asked"], pipelines: readonly string[], now: number): void {
+  for (const pipeline of pipelines) {
+    asked.delete(pipeline);
+    asked.set(pipeline, now);
+  }
+  for (const [pipeline, atMs] of asked) {
+    const isKept = now - atMs < PULL_WORKER_ONLINE_SECONDS * 1_000;
+    if (isKept && asked.size <= JOB_LIMITS.pipelines) return;
+    // Signs of life without a claim change nothing of what it serves.
+    if (pipelines.length > 0) asked.delete(pipeline);
   }
 }
 

@@ -11,10 +11,10 @@ import { readHandle } from "../db/job-handles.ts";
 import { extendLeases, releaseLeases } from "../db/job-leases.ts";
 import { postResults } from "../db/job-post.ts";
 import { tenantsOfJobs } from "../db/job-views.ts";
-import { findJob } from "../db/jobs.ts";
 import { linesOfPost } from "../domain/job-log.ts";
 import { leaseKey, maySee, type Context } from "./context.ts";
 import { parseInput } from "./input.ts";
+import { jobCounters } from "./job-counters.ts";
 import { unknownJob } from "./job-find.ts";
 import { livenessOf } from "./job-liveness.ts";
 import { jobLogOf } from "./job-log.ts";
@@ -29,16 +29,17 @@ export async function post(
   const { results, key: repeatKey } = parseInput(PostRequest, request);
   parseInput(OperationId, id, "id");
   const { db, config } = context;
-  const row = await findJob(db, id);
-  if (!row || !maySee(context, row.tenant)) throw unknownJob(id);
   const key = leaseKey(context);
-  const asked = { operationId: row.operation_id, key, repeatKey, results };
+  const operationId = id.toLowerCase();
+  const sees = (tenant: string) => maySee(context, tenant);
+  const asked = { operationId, key, repeatKey, sees, results };
   const { answer, settled, closed } = await postResults(db, asked, config.jobs?.onResults);
   if (!answer) throw unknownJob(id);
+  if (settled.length === 0 && repeatKey === undefined) jobCounters.postsOfNothing++;
   const handles = [...new Set(results.map((result) => result.handle))];
   livenessOf(db).spoke(handles, key, context.tenants);
   if (config.jobs?.persistLogs !== false) {
-    const lines = linesOfPost({ job: row.operation_id, key, answer, settled, closed });
+    const lines = linesOfPost({ job: operationId, key, answer, settled, closed });
     await jobLogOf(db).write(lines);
   }
   return answer;

@@ -14,8 +14,8 @@ import {
 import type { LogLine, Page } from "../contracts/operation.ts";
 import { listResults } from "../db/job-results.ts";
 import { listJobs, pullersOf } from "../db/job-views.ts";
-import { listPullWorkers } from "../db/job-workers.ts";
-import { pipelineDepths } from "../db/jobs.ts";
+import { listPullWorkers, listPullWorkersOf } from "../db/job-workers.ts";
+import { pipelineDepths } from "../db/job-depth.ts";
 import { listLateResults } from "../db/late-results.ts";
 import { listLogs } from "../db/logs.ts";
 import type { Context } from "./context.ts";
@@ -120,7 +120,10 @@ export async function pullWorkers(
   filter: { pipeline?: string | undefined },
 ): Promise<PullWorkerView[]> {
   const pipeline = parseInput(Pipeline.optional(), filter.pipeline, "pipeline");
-  const rows = await listPullWorkers(context.db, { pipeline, tenants: context.tenants });
+  const { db, tenants, key } = context;
+  const rows = tenants
+    ? await listPullWorkersOf(db, tenants, { pipeline, key })
+    : await listPullWorkers(db, { pipeline });
   return rows.map((row) => ({
     key: row.key,
     worker: row.worker,

@@ -54,7 +54,7 @@ export async function submitJobLines(
   const header = parseInput(JobHeader, completed(context, rawHeader));
   const job = new NewJob(context, header, rawHeader, await fileSpool(JOB_LIMITS.payloadBytes));
   try {
-    for await (const { line, value } of jsonLines(source)) {
+    for await (const { line, value } of jsonLines(source, JOB_LIMITS.lineBytes)) {
       const at = `line ${line}`;
       const item = JobItem.safeParse(value);
       if (!item.success) throw new InvalidInput(issuesOf(item.error, at));

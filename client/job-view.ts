@@ -3,27 +3,23 @@ import type { Holdup, JobView } from "../contracts/job.ts";
 import { OUTCOMES, type Outcome } from "../contracts/operation.ts";
 import { listBrakes, type BrakeRow } from "../db/brakes.ts";
 import {
-  countJobLeases,
   pullersOf,
-  recentPaces,
   summarizeErrors,
-  type JobLeaseCounts,
   type JobOperationRow,
-  type JobPace,
   type PullerRow,
 } from "../db/job-views.ts";
-import { readStalls } from "../db/job-stall.ts";
-import { JOB_STAGE, LEASES_STAGE, SUMS_STAGE } from "../db/jobs.ts";
+import { MOST_COUNTED, readStalls, type JobStanding } from "../db/job-stall.ts";
+import { JOB_STAGE, LEASES_STAGE, SUMS_STAGE } from "../db/job-stages.ts";
 import type { Queryable } from "../db/pool.ts";
 import { readProgress, type Delta } from "../db/progress.ts";
 import { onlineWorkers } from "../db/workers.ts";
 import { etaSeconds, jobProgress, throughputOf, type JobErrors, type Pace } from "../domain/job.ts";
-import { holdupOf, type StallFacts } from "../domain/job-stall.ts";
+import { holdupOf } from "../domain/job-stall.ts";
 import { shownState } from "../domain/shown-state.ts";
 import { holds } from "./operation-view.ts";
 
-/** Throughput is of the last minutes. */
-const PACE_SECONDS = 300;
+/** Batches of one job that are counted for a list. */
+const COUNTED_IN_LIST = 100;
 
 interface Facts {
   counts: Partial<Record<Outcome, number>>;
@@ -42,15 +38,17 @@ export async function viewJobs(
 ): Promise<JobView[]> {
   if (rows.length === 0) return [];
   const ids = rows.map((row) => row.id);
-  const progress = await readProgress(db, ids);
-  const counted = await countJobLeases(db, ids);
-  const pullers = await pullersOf(db, [...new Set(rows.map((row) => row.pipeline))]);
-  const open = await lookAtOpen(db, rows);
+  const most = withErrors ? MOST_COUNTED : COUNTED_IN_LIST;
+  const [progress, pullers, open] = await Promise.all([
+    readProgress(db, ids),
+    pullersOf(db, [...new Set(rows.map((row) => row.pipeline))]),
+    lookAtOpen(db, rows, most),
+  ]);
   const errors = withErrors ? await errorsOf(db, rows[0]!, progress.get(ids[0]!)) : [];
   return rows.map((row) => {
-    const leases = counted.get(row.id) ?? NO_LEASES;
+    const standing = open.standings.get(row.id);
     const online = pullers.filter((puller) => puller.online && isAble(puller, row)).length;
-    const holdup = holdupIn(open.stalls.get(row.id));
+    const holdup = holdupIn(standing);
     const alone =
       row.state === "accepted" ? open.starters === 0 : holdup?.kind === "no workers online";
     const shown = shownState({
@@ -65,8 +63,8 @@ export async function viewJobs(
     return viewOf(row, {
       shown,
       facts: factsOf(progress.get(row.id) ?? []),
-      leases,
-      pace: paceOf(row, open.paces.get(row.id)),
+      batches: batchesOf(row, standing, most),
+      pace: paceOf(row, standing),
       workersOnline: online,
       holdup,
       errors,
@@ -75,26 +73,44 @@ export async function viewJobs(
 }
 
 interface Open {
-  paces: Map<string, JobPace>;
-  stalls: Map<string, StallFacts & { now: Date }>;
+  standings: Map<string, JobStanding>;
   brakes: BrakeRow[];
   /** Workers of ours, which start what is accepted. */
   starters: number;
 }
 
 // What has ended needs none of it.
-async function lookAtOpen(db: Queryable, rows: readonly JobOperationRow[]): Promise<Open> {
+async function lookAtOpen(
+  db: Queryable,
+  rows: readonly JobOperationRow[],
+  most: number,
+): Promise<Open> {
   const ids = rows.filter((row) => row.finished_at === null).map((row) => row.id);
-  if (ids.length === 0) return { paces: new Map(), stalls: new Map(), brakes: [], starters: 0 };
-  return {
-    paces: await recentPaces(db, ids, PACE_SECONDS),
-    stalls: await readStalls(db, ids),
-    brakes: await listBrakes(db),
-    starters: (await onlineWorkers(db)).length,
-  };
+  if (ids.length === 0) return { standings: new Map(), brakes: [], starters: 0 };
+  const [standings, brakes, online] = await Promise.all([
+    readStalls(db, ids, most),
+    listBrakes(db),
+    onlineWorkers(db),
+  ]);
+  return { standings, brakes, starters: online.length };
 }
 
-const NO_LEASES: JobLeaseCounts = { ready: 0, leased: 0, done: 0, deliveries: 0, redeliveries: 0 };
+/**
+ * Batches by what is with them. Where more are ready than are counted, as many as the open items that
+ * nobody holds fill. Done: the others it was cut into, once it is handed out.
+ */
+function batchesOf(
+  row: JobOperationRow,
+  standing: JobStanding | undefined,
+  most: number,
+): JobView["batches"] {
+  if (row.finished_at !== null) return { ready: 0, leased: 0, done: row.batches };
+  if (!standing || row.open_generation !== row.generation) return { ready: 0, leased: 0, done: 0 };
+  const { leased, open } = standing;
+  const filled = Math.ceil(open / row.batch_size) - leased;
+  const ready = standing.ready < most ? standing.ready : Math.max(most, filled);
+  return { ready, leased, done: Math.max(0, row.batches - ready - leased) };
+}
 
 /** Whether a worker takes work of this pipeline and tenant. */
 export function isAble(
@@ -119,16 +135,16 @@ function factsOf(deltas: readonly Delta[]): Facts {
   return facts;
 }
 
-function holdupIn(facts: (StallFacts & { now: Date }) | undefined): Holdup | null {
+function holdupIn(facts: JobStanding | undefined): Holdup | null {
   const holdup = facts && holdupOf(facts, facts.now.getTime());
   return holdup ? { kind: holdup.kind, text: holdup.text } : null;
 }
 
 // Of what has ended, over all of its time; a generation after the first counts no items of its own.
-function paceOf(row: JobOperationRow, recent: JobPace | undefined): Pace {
-  if (recent) {
-    const { settled, from, to } = recent;
-    return { settled, fromMs: from.getTime(), toMs: to.getTime() };
+function paceOf(row: JobOperationRow, standing: JobStanding | undefined): Pace {
+  if (standing && row.state === "running") {
+    const { settled, settledSince, now } = standing;
+    return { settled, fromMs: settledSince?.getTime() ?? now.getTime(), toMs: now.getTime() };
   }
   const { started_at: from, finished_at: to } = row;
   if (!from || !to || row.generation > 1) return { settled: 0, fromMs: 0, toMs: 0 };
@@ -161,14 +177,14 @@ function viewOf(
   seen: {
     shown: JobView["shown"];
     facts: Facts;
-    leases: JobLeaseCounts;
+    batches: JobView["batches"];
     pace: Pace;
     workersOnline: number;
     holdup: Holdup | null;
     errors: readonly JobErrors[];
   },
 ): JobView {
-  const { facts, leases, pace } = seen;
+  const { facts, batches, pace } = seen;
   const collecting = isCollecting(row);
   const settled = Object.values(facts.counts).reduce((sum, n) => sum + n, 0);
   return {
@@ -198,10 +214,10 @@ function viewOf(
     throughput: throughputOf(pace),
     eta:
       row.finished_at !== null ? 0 : collecting ? "unknown" : etaSeconds(row.total - settled, pace),
-    batches: { ready: leases.ready, leased: leases.leased, done: leases.done },
+    batches,
     leases: {
-      deliveries: leases.deliveries,
-      redeliveries: leases.redeliveries,
+      deliveries: facts.leases["deliveries"] ?? 0,
+      redeliveries: facts.leases["redeliveries"] ?? 0,
       expiries: facts.leases["expiries"] ?? 0,
       releases: facts.leases["releases"] ?? 0,
       duplicates: facts.leases["duplicates"] ?? 0,

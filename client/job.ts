@@ -24,7 +24,7 @@ import {
 import type { Accepted, Page } from "../contracts/operation.ts";
 import type { SubmitOptions } from "./accept.ts";
 import { asking, type Context } from "./context.ts";
-import { claim } from "./job-claim.ts";
+import { claim, type ClaimOptions } from "./job-claim.ts";
 import { visibleJob } from "./job-find.ts";
 import { extend, post, release } from "./job-post.ts";
 import {
@@ -87,9 +87,10 @@ export interface JobClient {
   /**
    * Batches of the jobs that were served least, held by this worker from here on. Waits up to
    * `waitSeconds` for some; a worker that holds as many as it may is told so at once.
-   * @throws by `signal`, an AbortError: then nothing is held
+   * All payloads of one claim are at most 16 MB, or those of one batch.
+   * @throws by `signal`, an AbortError: then nothing is held; LimitExceeded past 1,000 names of workers
    */
-  claim(request: ClaimRequest, options?: { signal?: AbortSignal }): Promise<Claim>;
+  claim(request: ClaimRequest, options?: ClaimOptions): Promise<Claim>;
   /** Signs of life, answered in the order of the handles. */
   extend(request: ExtendRequest): Promise<{ leases: ExtendAnswer[] }>;
   /** Gives batches back, which costs no delivery. */
@@ -133,7 +134,7 @@ export function jobClient(context: Context): JobClient {
     eachResult: (id, options = {}) => eachResultOf(context, id, options),
     lateResults: (id, filter = {}) => asking(() => lateResultsOf(context, id, filter)),
     logText: (id, filter = {}) => asking(() => logTextOf(context, id, filter)),
-    claim: (request, { signal } = {}) => asking(() => claim(context, request, signal)),
+    claim: (request, options) => asking(() => claim(context, request, options)),
     extend: (request) => asking(() => extend(context, request)),
     release: (request) => asking(() => release(context, request)),
     post: (id, request) => asking(() => post(context, id, request)),

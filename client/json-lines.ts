@@ -1,6 +1,7 @@
 import { InvalidInput, TooLarge } from "../contracts/errors.ts";
+import { isNestedTooDeep, MOST_NESTED } from "../contracts/json-depth.ts";
 
-/** Longest line accepted, bytes. Holds the largest item with every character escaped twice over. */
+/** Longest line accepted unless said otherwise, bytes. Holds the largest item with every character escaped twice over. */
 const MAX_LINE_BYTES = 256 * 1024 * 1024;
 
 const LF = 0x0a;
@@ -9,21 +10,29 @@ const BOM = "\uFEFF";
 /**
  * NDJSON: split at LF only, a CR before it and a BOM at the start are dropped, blank lines are
  * passed over, a last line without newline counts. Line numbers are 1-based.
- * @throws InvalidInput naming the line that is not JSON, not UTF-8, or too long
+ * @throws InvalidInput naming the line that is not JSON or not UTF-8, TooLarge one over `maxLineBytes`
  */
 export async function* jsonLines(
   source: AsyncIterable<Uint8Array | string>,
+  maxLineBytes = MAX_LINE_BYTES,
 ): AsyncIterable<{ line: number; value: unknown }> {
   let line = 0;
-  for await (const bytes of lines(source)) {
+  for await (const bytes of lines(source, maxLineBytes)) {
     line++;
+    if (isNestedTooDeep(bytes)) {
+      const message = `is nested more than ${MOST_NESTED} deep: send it flatter`;
+      throw new InvalidInput([{ path: `line ${line}`, message }]);
+    }
     const text = decode(bytes, line);
     if (text.trim() === "") continue;
     yield { line, value: parse(text, line) };
   }
 }
 
-async function* lines(source: AsyncIterable<Uint8Array | string>): AsyncIterable<Buffer> {
+async function* lines(
+  source: AsyncIterable<Uint8Array | string>,
+  maxBytes: number,
+): AsyncIterable<Buffer> {
   let pending: Buffer[] = [];
   let length = 0;
   let line = 1;
@@ -37,8 +46,8 @@ async function* lines(source: AsyncIterable<Uint8Array | string>): AsyncIterable
       const to = bytes.indexOf(LF, from);
       const piece = bytes.subarray(from, to === -1 ? undefined : to);
       length += piece.length;
-      if (length > MAX_LINE_BYTES) {
-        throw new TooLarge(`line ${line}`, `is longer than ${MAX_LINE_BYTES} bytes`);
+      if (length > maxBytes) {
+        throw new TooLarge(`line ${line}`, `is longer than ${maxBytes} bytes`);
       }
       // A caller's stream may reuse its chunk; what stays behind is copied.
       pending.push(to === -1 ? Buffer.from(piece) : piece);

@@ -3,7 +3,7 @@ import { OperationId } from "../contracts/operation.ts";
 import { insertAudit } from "../db/audit.ts";
 import { ownOperation } from "../db/locks.ts";
 import { lockOperation, type OperationRow } from "../db/operations.ts";
-import type { Tx } from "../db/pool.ts";
+import { OVER_ALL_ITEMS, type Tx } from "../db/pool.ts";
 import { maySee, type Context } from "./context.ts";
 import { parseInput } from "./input.ts";
 
@@ -33,5 +33,5 @@ export async function changed(
       subject: id,
       before: { state: row.state, generation: row.generation },
     });
-  });
+  }, OVER_ALL_ITEMS);
 }

@@ -2,7 +2,7 @@ import { operationWorkflowId } from "../contracts/ids.ts";
 import type { OperationView, StageProgress } from "../contracts/operation.ts";
 import { waitingTries } from "../db/attempts.ts";
 import { listBrakes, type BrakeRow } from "../db/brakes.ts";
-import { LEASES_STAGE, SUMS_STAGE } from "../db/jobs.ts";
+import { LEASES_STAGE, SUMS_STAGE } from "../db/job-stages.ts";
 import type { OperationRow } from "../db/operations.ts";
 import type { Queryable } from "../db/pool.ts";
 import { readProgress, type Delta } from "../db/progress.ts";

@@ -84,7 +84,7 @@ function spool(
   firstBytes: number,
   maxBytes: number = RETAIN_LIMITS.batchBytes,
 ): PayloadSpool {
-  const entries: Entry[] = [];
+  const entries = new Entries();
   const contents = createHash("sha256");
   let total = 0;
   let chunk = EMPTY;
@@ -133,7 +133,7 @@ function spool(
           metaBytes = write(JSON.stringify(meta));
           hashed = used;
         }
-        entries.push({ itemNo, part, contentBytes, metaBytes });
+        entries.add(itemNo, part, contentBytes, metaBytes);
         part++;
         if (used >= store.chunkBytes) await flush();
       }
@@ -158,7 +158,38 @@ function spool(
   };
 }
 
-function* cut(entries: readonly Entry[]): Iterable<Entry[]> {
+/** Of a million of them, objects would take more memory than most payloads. */
+class Entries {
+  static readonly #FIELDS = 4;
+  #numbers = new Int32Array(64 * Entries.#FIELDS);
+  #used = 0;
+
+  add(itemNo: number, part: number, contentBytes: number, metaBytes: number): void {
+    if (this.#used === this.#numbers.length) {
+      const larger = new Int32Array(2 * this.#used);
+      larger.set(this.#numbers);
+      this.#numbers = larger;
+    }
+    const numbers = this.#numbers;
+    numbers[this.#used++] = itemNo;
+    numbers[this.#used++] = part;
+    numbers[this.#used++] = contentBytes;
+    numbers[this.#used++] = metaBytes;
+  }
+
+  *[Symbol.iterator](): IterableIterator<Entry> {
+    for (let at = 0; at < this.#used; at += Entries.#FIELDS) {
+      yield {
+        itemNo: this.#numbers[at]!,
+        part: this.#numbers[at + 1]!,
+        contentBytes: this.#numbers[at + 2]!,
+        metaBytes: this.#numbers[at + 3]!,
+      };
+    }
+  }
+}
+
+function* cut(entries: Iterable<Entry>): Iterable<Entry[]> {
   let slice: Entry[] = [];
   let bytes = 0;
   for (const entry of entries) {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { HoldfastError } from "../contracts/errors.ts";
 import { JOB_LIMITS, type PostedResult } from "../contracts/job.ts";
+import { kept } from "../contracts/text.ts";
 import { backoffMs, classify } from "../domain/faults.ts";
 import type { PullJobs } from "./jobs-over-http.ts";
 
@@ -59,6 +60,11 @@ async function postOnce(
       return;
     } catch (error) {
       tell(error, `posting ${results.length} results of job ${job}`);
+      const others = afterRefusal(results, error);
+      if (others) {
+        for (const some of others) await postOnce(jobs, job, some, { tally, give, tell });
+        return;
+      }
       if (!isAway(error)) faults++;
       if (last || isRefused(error) || faults === MOST_FAULTS) {
         tally.dropped += results.length;
@@ -71,6 +77,27 @@ async function postOnce(
     }
   }
 }
+
+// What is wrong with one result is no reason to lose the others: they go by halves, and the one that is
+// refused alone ends as its item's error.
+function afterRefusal(
+  results: readonly PostedResult[],
+  error: unknown,
+): PostedResult[][] | undefined {
+  if (!(error instanceof HoldfastError) || !WRONG_IN_ITSELF.has(error.status)) return undefined;
+  const [only, ...more] = results;
+  if (more.length > 0) {
+    const middle = Math.ceil(results.length / 2);
+    return [results.slice(0, middle), results.slice(middle)];
+  }
+  if (!only || only.error !== undefined) return undefined;
+  const why = `its result was refused: ${error.message}`;
+  return [[{ handle: only.handle, item: only.item, error: kept(why, MOST_SAID) }]];
+}
+
+/** Code points of a refusal that become the error of an item. */
+const MOST_SAID = 500;
+const WRONG_IN_ITSELF = new Set([400, 413]);
 
 function* cut(results: readonly PostedResult[]): Iterable<PostedResult[]> {
   let some: PostedResult[] = [];

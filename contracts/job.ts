@@ -22,19 +22,27 @@ export const JOB_LIMITS = {
   keyBytes: 128 * 1024 ** 2,
   /** UTF-8 bytes of a payload or a result as JSON; larger ones go by reference. */
   inlineBytes: 16_384,
+  /** Bytes of one line of an upload: an item with a payload that is escaped throughout. */
+  lineBytes: 65_536,
   /** Arrays and objects inside each other, in a payload or a result. */
   depth: 100,
   claimedBatches: 100,
+  /** UTF-8 bytes of the payloads of one claim; one batch is handed out whole, however large. */
+  claimedBytes: 16 * 1024 ** 2,
   waitSeconds: 60,
   results: 1_000,
   counts: 16,
   /** The greatest value of one count of one result. */
   count: 1_000_000,
+  /** Names of counts that one job sums. */
+  sums: 100,
   pipelines: 100,
   leaseSeconds: 86_400,
   heartbeatSeconds: 60,
   /** Batches that one worker may hold, unless the installation says otherwise. */
   heldBatches: 2,
+  /** Workers of one key that are at work at the same time. */
+  workersOfKey: 1_000,
   /** Log lines of the two-field form: as a rule, and at most. */
   logLines: 1_000,
   mostLogLines: 5_000,
@@ -318,7 +326,7 @@ export const PostRequest = z
       .array(PostedResult)
       .min(1, "must hold at least one result")
       .max(JOB_LIMITS.results, `must hold at most ${JOB_LIMITS.results} results; split the post`),
-    /** A post repeated with its key is told what the first was told. */
+    /** A post repeated with its key is told what the first was told; other results are refused. */
     key: IdempotencyKey.optional(),
   })
   .strict();
@@ -454,6 +462,10 @@ export const JobView = z.object({
   throughput: z.union([z.number(), z.literal("unknown")]),
   /** Seconds to the end at that speed. */
   eta: z.union([z.number().int(), z.literal("unknown")]),
+  /**
+   * Counted up to 10,000 of each; 100 in a list. Where more are ready, it is the open items that nobody
+   * holds, by the size of a batch. `done`: the others that it was cut into.
+   */
   batches: z.object({ ready: z.number(), leased: z.number(), done: z.number() }),
   leases: z.object({
     deliveries: z.number(),
@@ -485,14 +497,16 @@ export type JobFilter = z.input<typeof JobFilter>;
 
 /** Who pulls: a key and the name its worker gave itself. */
 export const PullWorkerView = z.object({
-  key: z.string(),
+  /** Null: of a key that serves tenants as well that the caller may not see. */
+  key: z.string().nullable(),
   worker: z.string(),
-  /** Null: every tenant. */
+  /** Null: every tenant. Those that the caller may see. */
   tenants: z.array(z.string()).nullable(),
+  /** What it asks for; of such a key, the pipelines that have a job the caller may see. */
   pipelines: z.array(z.string()),
   /** Seen within the last 60 s. */
   online: z.boolean(),
-  /** Batches it holds. */
+  /** Batches it holds, of jobs that the caller may see. */
   held: z.number().int(),
   firstSeenAt: z.string(),
   seenAt: z.string(),
@@ -504,9 +518,9 @@ export const PipelineView = z.object({
   pipeline: z.string(),
   tenant: z.string(),
   jobs: z.number().int(),
-  /** Batches that may be claimed. */
+  /** Batches that may be claimed; of one job at most 10,000 are counted. */
   ready: z.number().int(),
-  /** How long the oldest of them has waited. */
+  /** How long the oldest of those counted has waited. */
   oldestSeconds: z.number(),
   workersOnline: z.number().int(),
 });

@@ -6,7 +6,8 @@ import { finishOperation } from "../db/finish.ts";
 import { expireLeases } from "../db/job-leases.ts";
 import { postResults } from "../db/job-post.ts";
 import { markPullWorkersSeen } from "../db/job-workers.ts";
-import { insertJob, openJob, setRunAgain } from "../db/jobs.ts";
+import { openJob } from "../db/job-open.ts";
+import { insertJob, setRunAgain } from "../db/jobs.ts";
 import { appendLogs } from "../db/logs.ts";
 import {
   insertOperation,

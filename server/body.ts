@@ -1,6 +1,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { HoldfastError, InvalidInput, TooLarge } from "../contracts/errors.ts";
+import { isNestedTooDeep, MOST_NESTED } from "../contracts/json-depth.ts";
 
 /** Bytes of one JSON body of documents or items; it is held in memory. NDJSON takes more. */
 export const ITEMS_JSON_BYTES = 32 * 1024 * 1024;
@@ -77,6 +78,10 @@ function parsed(bytes: Buffer): unknown {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new InvalidInput([{ path: "body", message: "is not UTF-8" }]);
+  }
+  if (isNestedTooDeep(bytes)) {
+    const message = `is nested more than ${MOST_NESTED} deep: send it flatter`;
+    throw new InvalidInput([{ path: "body", message }]);
   }
   if (text === "") throw new InvalidInput([{ path: "body", message: "is empty: send JSON" }]);
   try {

@@ -57,6 +57,13 @@ export function jobMetrics(registry: Registry): JobMetrics {
     () => jobCounters.seenWritesFailed,
   );
 
+  countedBeside(
+    registry,
+    "posts_of_nothing_total",
+    "Posts to this process without a key that settled nothing; unless late results came, nothing is kept of them",
+    () => jobCounters.postsOfNothing,
+  );
+
   const show: JobMetrics["show"] = (pipelines) => {
     for (const each of [ready, oldest, leased, workers, expired, released, results]) each.reset();
     for (const stats of pipelines ?? []) {

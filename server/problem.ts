@@ -46,7 +46,8 @@ const TITLES: Record<number, string> = {
 const RETRY_SECONDS = 5;
 
 /** Answers every refusal and fault of every route, in one shape. */
-export function answerProblem(error: unknown, c: Context, log: Logger): Response {
+export function answerProblem(thrown: unknown, c: Context, log: Logger): Response {
+  const error = isInTheWay(thrown) ? new Unavailable("Postgres", "in the way", thrown) : thrown;
   const requestId = c.res.headers.get("x-request-id") ?? "";
   if (!(error instanceof HoldfastError)) {
     log.error({ err: error, requestId, method: c.req.method, path: c.req.path }, "request failed");
@@ -71,12 +72,22 @@ export function answerProblem(error: unknown, c: Context, log: Logger): Response
   );
 }
 
+// Two wanted the same at once, and one was told to let go; a request has no more to it than its repeat.
+const IN_THE_WAY = new Set(["40001", "40P01", "55P03"]);
+
+function isInTheWay(error: unknown): boolean {
+  return IN_THE_WAY.has((error as { code?: string } | undefined)?.code ?? "");
+}
+
 // What the driver said is for the log, not for callers.
 function detailOf(error: HoldfastError): string {
   if (error instanceof SchemaMismatch) {
     return 'the database schema does not fit this version: run "holdfast migrate"';
   }
   if (!(error instanceof Unavailable)) return error.message;
+  if (isInTheWay(error.cause)) {
+    return `other work is in the way of this, and nothing was written: try again in ${RETRY_SECONDS} s`;
+  }
   const what = error.code === "temporal-unavailable" ? "Temporal" : "Postgres";
   return `${what} does not answer: try again in ${RETRY_SECONDS} s; the server's log says why`;
 }

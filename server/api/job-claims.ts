@@ -1,6 +1,5 @@
-import type { Context } from "hono";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
-import type { Holdfast } from "../../client/index.ts";
 import {
   Claim,
   ClaimRequest,
@@ -11,7 +10,7 @@ import {
   ReleaseRequest,
 } from "../../contracts/job.ts";
 import { jsonObject } from "../body.ts";
-import { route, type Api } from "./route.ts";
+import { route, type Api, type Call } from "./route.ts";
 
 /** What pull workers do before they post: take batches, say that they are alive, give back. */
 export function jobClaimRoutes(api: Api): void {
@@ -34,9 +33,9 @@ export function jobClaimRoutes(api: Api): void {
       },
       answer: Claim.meta({ id: "Claim" }),
     },
-    async ({ c, holdfast }) => {
-      const request = (await jsonObject(c)) as unknown as ClaimRequest;
-      return claim(c, api, holdfast, request);
+    async (call) => {
+      const request = (await jsonObject(call.c)) as unknown as ClaimRequest;
+      return claim(call, api, request);
     },
   );
   route(
@@ -78,11 +77,17 @@ export function jobClaimRoutes(api: Api): void {
 const NOTHING: Claim = { waiting: 0, batches: [] };
 
 async function claim(
-  c: Context,
+  {
+    c,
+    principal,
+    holdfast,
+    again,
+  }: Pick<Call<unknown, unknown>, "c" | "principal" | "holdfast" | "again">,
   { deps: { stopping, log }, metrics }: Api,
-  holdfast: Holdfast,
   request: ClaimRequest,
 ): Promise<Claim> {
+  // A key may be revoked while its worker waits. Where only its tenants have changed, it asks again.
+  const stillMay = async () => isDeepStrictEqual((await again()).tenants, principal.tenants);
   // Aborts when the connection closes before the whole answer was written.
   const gone = c.req.raw.signal;
   const over = new AbortController();
@@ -94,7 +99,7 @@ async function claim(
       if (signal?.aborted) end();
       signal?.addEventListener("abort", end, { once: true });
     }
-    claimed = await holdfast.job.claim(request, { signal: over.signal });
+    claimed = await holdfast.job.claim(request, { signal: over.signal, stillMay });
   } catch (error) {
     if (!over.signal.aborted) throw error;
     return NOTHING;

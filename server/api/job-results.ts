@@ -35,7 +35,8 @@ export function jobResultRoutes(api: Api): void {
       summary: "Post what came of items; each result is answered for itself",
       description: [
         `Up to ${JOB_LIMITS.results} results and ${POST_BYTES} bytes. Nothing is written unless all of it is well-formed.`,
-        "`Idempotency-Key` is the same as `key`: a repeat is told what the first was told.",
+        "`Idempotency-Key` is the same as `key`: a repeat is told what the first was told, and other " +
+          "results are refused.",
         "`duplicate` and `late` are answers, not errors. Does not need Temporal.",
       ].join(" "),
       headers: KeyHeader,
@@ -43,7 +44,10 @@ export function jobResultRoutes(api: Api): void {
         content: { "application/json": { schema: PostRequest.meta({ id: "PostResults" }) } },
       },
       answer: PostAnswer.meta({ id: "PostAnswer" }),
-      also: { 413: { description: "Over a stated limit" } },
+      also: {
+        409: { description: "The key was used for other results" },
+        413: { description: "Over a stated limit" },
+      },
     },
     async ({ c, holdfast, params }) => {
       const sent = await jsonObject(c, POST_BYTES, "post fewer results at once");

@@ -5,7 +5,7 @@ import { listOf, route, type Api } from "./route.ts";
 
 const Depth = z
   .object({
-    /** Batches that may be claimed. */
+    /** Batches that may be claimed; of one job at most 10,000 are counted. */
     ready: z.number().int(),
     jobs: z.number().int(),
     /** How long the oldest of them has waited; 0 without any. */

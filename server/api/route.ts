@@ -22,6 +22,8 @@ export interface Api {
 export interface Call<Params, Query> {
   c: Context;
   principal: Principal;
+  /** Who the key belongs to by now, for what takes long. @throws Unauthorized, Forbidden */
+  again(): Promise<Principal>;
   /** Acts as the principal, in the tenants of the principal. */
   holdfast: Holdfast;
   params: Params;
@@ -81,6 +83,7 @@ export function route<
     const answer = await serve({
       c,
       principal,
+      again: () => admitted(api, c, declared.action),
       holdfast: api.deps.holdfast.as({
         actor: principal.name,
         tenants: principal.tenants,

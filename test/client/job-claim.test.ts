@@ -1,11 +1,12 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { claimPollerOf } from "../../client/claim-poller.ts";
 import { newContext } from "../../client/context.ts";
 import { holdfastOver, type Holdfast } from "../../client/index.ts";
 import { livenessOf } from "../../client/job-liveness.ts";
 import type { ClaimRequest } from "../../contracts/job.ts";
-import { listPullWorkers } from "../../db/job-workers.ts";
+import { listPullWorkers, workersAtWork } from "../../db/job-workers.ts";
 import type { Db } from "../../db/pool.ts";
 import { fresh } from "../support/fresh.ts";
 import { aJob, begin, passLease } from "../support/jobs.ts";
@@ -33,9 +34,8 @@ function counted(db: Db): { holdfast: Holdfast; statements: string[]; db: Db } {
   };
 }
 
-/** Each asks whether it may hold more, and then waits. */
-const askedAlone = (statements: readonly string[]) =>
-  statements.filter((text) => text.includes("holder = $1")).length;
+const claimsOf = (statements: readonly string[]) =>
+  statements.filter((text) => text.includes("claim_job_batches")).length;
 
 async function until(met: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (const end = Date.now() + 10_000; !(await met());) {
@@ -158,7 +158,7 @@ test("a wait that nothing comes of ends empty after its time, and leaves nobody 
 
 test("who came first is served first, and nobody who waits is passed over", async () => {
   const { db } = await fresh();
-  const { holdfast, statements } = counted(db);
+  const { holdfast, db: counting } = counted(db);
   const served: number[] = [];
   const waiting = [];
   for (let n = 0; n < 12; n++) {
@@ -168,7 +168,7 @@ test("who came first is served first, and nobody who waits is passed over", asyn
         return batches;
       }),
     );
-    await until(() => askedAlone(statements) === n + 1, "it waits");
+    await until(() => claimPollerOf(counting).waiting === n + 1, "it waits");
   }
   await aJob(db, { items: 4, batchSize: 1 });
   await until(() => served.length === 4, "four are served");
@@ -234,8 +234,7 @@ test("a thousand who wait cost one statement a look, and write no row of a job",
     holdfast.job.claim(ask({ worker: `w${n}`, waitSeconds: 60 }), { signal: stop.signal }),
   );
   const ended = Promise.allSettled(waiting);
-  // Each looks once for itself, and once whether it may hold more; then one looks for all.
-  await until(() => askedAlone(statements) === 1_000, "all wait");
+  await until(() => claimPollerOf(counting).waiting === 1_000, "all wait");
   await livenessOf(counting).written();
   await pause(300);
   const from = statements.length;
@@ -246,6 +245,31 @@ test("a thousand who wait cost one statement a look, and write no row of a job",
   expect(new Set(looks).size).toBe(1);
   expect(looks[0]).toMatch(/^select/);
   expect(await jobRows(db)).toEqual(before);
+  stop.abort();
+  await ended;
+});
+
+test("who comes to wait where others do asks nothing alone, and is told when it may hold no more", async () => {
+  const { db } = await fresh();
+  const { holdfast, statements, db: counting } = counted(db);
+  await aJob(db, { items: 20, batchSize: 10 });
+  expect((await holdfast.job.claim(ask({ worker: "full", limit: 2 }))).batches).toHaveLength(2);
+  const stop = new AbortController();
+  const ended = expect(
+    holdfast.job.claim(ask({ worker: "a", waitSeconds: 60 }), { signal: stop.signal }),
+  ).rejects.toThrow(/abort/i);
+  const poller = claimPollerOf(counting);
+  await until(() => poller.knowsNothingFor({ pipelines: ["p"] }), "it has looked");
+  const before = claimsOf(statements);
+  const { signal } = stop;
+  holdfast.job.claim(ask({ worker: "b", waitSeconds: 60 }), { signal }).catch(() => undefined);
+  expect(await holdfast.job.claim(ask({ worker: "full", waitSeconds: 60 }))).toEqual({
+    waiting: 0,
+    batches: [],
+    held: { batches: 2, most: 2 },
+  });
+  expect(claimsOf(statements)).toBe(before);
+  expect(poller.waiting).toBe(2);
   stop.abort();
   await ended;
 });
@@ -314,4 +338,76 @@ test("a worker that cannot be written down is served all the same", async () => 
   expect((await holdfast.job.claim(ask())).batches).toHaveLength(1);
   await livenessOf(db).written();
   await passLease(db);
+});
+
+test("the payloads of a claim are bounded, and what would not fit is given back at no delivery", async () => {
+  const { db, holdfast } = await fresh({ jobs: { heldBatches: 100 } });
+  const id = await aJob(db, { items: 2_000, batchSize: 500 });
+  const words = JSON.stringify("x".repeat(16_000));
+  await db.query("update holdfast.payloads set content = $2 where operation_id = $1", [id, words]);
+  const { batches } = await holdfast.job.claim(ask({ limit: 4 }));
+  expect(batches.map(({ batch, items }) => [batch, items.length])).toEqual([
+    [1, 500],
+    [2, 500],
+  ]);
+  const { rows } = await db.query(
+    "select no, state, delivery from holdfast.job_batches where operation_id = $1 order by no",
+    [id],
+  );
+  expect(rows).toEqual([
+    { no: 1, state: "leased", delivery: 1 },
+    { no: 2, state: "leased", delivery: 1 },
+    { no: 3, state: "ready", delivery: 0 },
+    { no: 4, state: "ready", delivery: 0 },
+  ]);
+  // One batch is handed out whole, however large it is.
+  await aJob(db, { items: 2_000, batchSize: 1_000, pipeline: "large" });
+  const json = JSON.stringify("x".repeat(20_000));
+  await db.query("update holdfast.payloads set content = $2 where operation_id <> $1", [id, json]);
+  const whole = await holdfast.job.claim(ask({ pipelines: ["large"], worker: "v", limit: 2 }));
+  expect(whole.batches.map(({ items }) => items.length)).toEqual([1_000]);
+});
+
+test("what a worker asked for last is what it pulls, however many names it has used", async () => {
+  const { db, holdfast } = await fresh();
+  for (let round = 0; round < 5; round++) {
+    const pipelines = Array.from({ length: 100 }, (_, n) => `some-${round}-${n}`);
+    await holdfast.job.claim(ask({ pipelines }));
+    await livenessOf(db).written();
+  }
+  const first = (await listPullWorkers(db))[0]!.pipelines;
+  expect(first).toHaveLength(100);
+  // New names are no way to have oneself written down with every request.
+  expect(first.every((name) => name.startsWith("some-0-"))).toBe(true);
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 31_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  await holdfast.job.claim(ask({ pipelines: ["p"] }));
+  await livenessOf(db).written();
+  const second = (await listPullWorkers(db))[0]!.pipelines;
+  expect(second).toHaveLength(100);
+  expect(second).toContain("p");
+  expect(second.some((name) => name.startsWith("some-0-"))).toBe(false);
+  vi.setSystemTime(Date.now() + 61_000);
+  await holdfast.job.claim(ask({ pipelines: ["p"] }));
+  await livenessOf(db).written();
+  expect((await listPullWorkers(db))[0]!.pipelines).toEqual(["p"]);
+});
+
+test("a key has at most 1,000 workers at work, so that new names are no way to hold more", async () => {
+  const { db, holdfast } = await fresh();
+  await db.query(
+    `insert into holdfast.job_workers (key, worker, pipelines)
+     select 'test', 'w' || n, '{p}' from generate_series(1, 999) as n`,
+  );
+  const other = holdfast.as({ actor: "other" });
+  await aJob(db, { items: 20, batchSize: 1 });
+  expect((await holdfast.job.claim(ask({ worker: "new" }))).batches).toHaveLength(1);
+  const refused = { code: "limit-exceeded", status: 429 };
+  await expect(holdfast.job.claim(ask({ worker: "newer" }))).rejects.toMatchObject(refused);
+  expect((await holdfast.job.claim(ask({ worker: "w7" }))).batches).toHaveLength(1);
+  expect((await other.job.claim(ask({ worker: "newer" }))).batches).toHaveLength(1);
+  // Of those seen last a while ago, who holds batches counts still.
+  await livenessOf(db).written();
+  await db.query("update holdfast.job_workers set seen_at = now() - interval '2 minutes'");
+  expect((await workersAtWork(db, "test", 1_000)).toSorted()).toEqual(["new", "w7"]);
 });

@@ -177,6 +177,8 @@ test("what is wrong with a job is told by its place, and nothing is written", as
     ["no item", [line(good), "\n", "7\n"], /^line 3: /],
     ["a payload", [line(good), line({ payload: "x".repeat(20_000) })], /^line 2: payload: must/],
   ];
+  const tooLong = [line(good), `{"key":"${"x".repeat(70_000)}`, "x".repeat(1_000_000)];
+  lines.push(["a line without an end", tooLong, /^line 2: is longer than 65536 bytes/]);
   for (const [what, chunks, message] of lines) {
     const error = await refused(holdfast.job.submitLines({ pipeline: "p" }, upload(...chunks)));
     expect(error.message, what).toMatch(message);

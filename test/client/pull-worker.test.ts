@@ -267,6 +267,26 @@ test("results that are refused for good are told, and never dropped in silence",
   expect(told.join("\n")).toMatch(/dropping 5 results of job .* never taken: not you/);
 });
 
+test("a result that is refused ends as the error of its item, and takes no other with it", async () => {
+  const { db, holdfast } = await fresh();
+  const id = await aJob(db, { items: 9, batchSize: 9 });
+  const ofItsOwn = (item: number) =>
+    Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`seen_${item}_${n}`, 1]));
+  const one = options(holdfast.job, {
+    process: ({ items }) =>
+      items.map(({ item }) => ({ item, result: item, counts: ofItsOwn(item) })),
+  });
+  const running = one.run();
+  await until(async () => (await settled(holdfast, id)) === 9, "all is settled");
+  one.stop.abort();
+  // A job sums at most a hundred names: six of these have room.
+  expect(await running).toMatchObject({ accepted: 9, failed: 3, dropped: 0 });
+  const { items } = await holdfast.job.results(id, { errors: true });
+  expect(items.map(({ error }) => error)).toMatchObject(
+    Array.from({ length: 3 }, () => expect.stringMatching(/^its result was refused: .*counts/)),
+  );
+});
+
 test("a claim that is refused ends the worker with what it was told", async () => {
   const { holdfast } = await fresh();
   const { run } = options(holdfast.job, { pipelines: ["not a pipeline"] });

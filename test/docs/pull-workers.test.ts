@@ -223,6 +223,66 @@ test("a post whose answer is lost is made again, and counts once", async () => {
   expect(rows.map(({ outcome }) => outcome)).not.toContain("duplicates");
 });
 
+// Answers of each item something else: what is taken, what is too large, what is no JSON, and errors.
+const ODD = `
+import worker
+def work(item):
+    return {1: {"result": 1}, 2: {"result": "x" * 20_000}, 3: {"result": float("nan")},
+            4: {"result": "\\ud800"}, 5: {"error": "\\ud800"}, 6: {"result": 6}}[item["item"]]
+worker.work = work
+worker.main()
+`;
+
+test("a result that is not taken is its item's error, the others count, and the worker goes on", async () => {
+  await using server = await listening();
+  const db = opened(server.databaseUrl);
+  const id = await aJob(db, { items: 6, batchSize: 6 });
+  const at = { url: server.url, token: await server.key("service"), pipelines: "p", around: ODD };
+  const worker = await pythonWorker(at);
+  await until(
+    async () => (await settled(db, id)).length === 6,
+    20_000,
+    () => `not all settled: ${worker.said()}`,
+  );
+  const { rows } = await db.query<{ outcome: string; reason: string | null }>(
+    "select outcome, reason from holdfast.outcomes where operation_id = $1 order by item_no",
+    [id],
+  );
+  const untold = {
+    outcome: "failed",
+    reason: expect.stringContaining("its worker's log says why"),
+  };
+  expect(rows).toEqual([
+    { outcome: "succeeded", reason: null },
+    untold,
+    { outcome: "failed", reason: expect.stringContaining("ValueError") },
+    untold,
+    untold,
+    { outcome: "succeeded", reason: null },
+  ]);
+  expect(await worker.end("SIGTERM")).toBe(0);
+});
+
+test("results of a job that is gone are dropped, and the worker goes on", async () => {
+  await using server = await listening();
+  const db = opened(server.databaseUrl);
+  const id = await aJob(db, { items: 4, batchSize: 2 });
+  await theirTexts(db, id);
+  let posts = 0;
+  const url = await between(server.url, (path) => {
+    if (!path.endsWith("/results")) return "pass";
+    return posts++ === 0 ? "gone" : "pass";
+  });
+  const worker = await pythonWorker({ url, token: await server.key("service"), pipelines: "p" });
+  await until(
+    async () => (await settled(db, id)).length === 2,
+    20_000,
+    () => `posted ${posts} times: ${worker.said()}`,
+  );
+  expect(await worker.end("SIGTERM")).toBe(0);
+  expect(posts).toBe(2);
+});
+
 test("a token that is refused ends it with the reason, and is not printed", async () => {
   await using server = await listening();
   const token = "hf_nobody_has_this_one";
@@ -269,7 +329,7 @@ async function settled(db: Db, id: string): Promise<number[]> {
   return rows.map((row) => row.item_no);
 }
 
-type Fate = "pass" | "unavailable" | "answer lost";
+type Fate = "pass" | "unavailable" | "answer lost" | "gone";
 
 /** A server between a worker and ours, which decides what becomes of each request. */
 function between(url: string, fate: (path: string, body: string) => Fate): Promise<string> {
@@ -280,6 +340,10 @@ function between(url: string, fate: (path: string, body: string) => Fate): Promi
     const fated = fate(request.url!, body.toString());
     if (fated === "unavailable") {
       response.writeHead(503, { "retry-after": "0" }).end("away");
+      return;
+    }
+    if (fated === "gone") {
+      response.writeHead(404).end("no such job");
       return;
     }
     const { authorization = "" } = request.headers;

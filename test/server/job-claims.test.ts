@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { connect as dial } from "node:net";
 import { expect, test, vi } from "vitest";
 import type { Claim, PostAnswer } from "../../client/index.ts";
+import { claimPollerOf } from "../../client/claim-poller.ts";
 import type { Db } from "../../db/pool.ts";
 import { aJob } from "../support/jobs.ts";
 import { listening } from "./listening.ts";
@@ -210,7 +211,7 @@ test("a post is written whole or not at all", async () => {
   const long = `${"[".repeat(50_000)}${"]".repeat(50_000)}`;
   const body = `{"results":[{"handle":"${handle}","item":2,"result":${long}}]}`;
   const deep = await server.ask("POST", path, { key, headers, body });
-  expect((await problemOf(deep)).detail).toContain("must be nested at most 100 deep");
+  expect((await problemOf(deep)).detail).toContain("is nested more than 256 deep");
   const endless = new ReadableStream<Uint8Array>({
     pull: (controller) => controller.enqueue(new Uint8Array(1024 ** 2).fill(32)),
   });
@@ -262,7 +263,7 @@ test("a post whose connection dies half-way has written nothing, and can be post
       const { rows } = await db.query<{ pid: number }>(
         `select pid, pg_terminate_backend(pid) from pg_stat_activity
           where datname = current_database() and wait_event_type = 'Lock'
-            and query like '%insert into holdfast.job_results%'`,
+            and query like '%settle_job_items%'`,
       );
       expect(rows).toHaveLength(1);
     });
@@ -393,4 +394,43 @@ test("no secret stands in the log: callers are known by the id of their key", as
     "select holder from holdfast.job_leases",
   );
   expect(holders[0]!.holder).toMatch(/^[0-9a-f-]{36}\/w$/);
+});
+
+/** A claim that waits, and what then makes the server forget what it knew of keys. */
+async function waitingClaim(server: Serving, tenants?: string[]) {
+  const { db } = server.holdfast;
+  const [key, admin] = [await server.key("service", tenants), await server.key("admin")];
+  const json = { ...asked, waitSeconds: 30 };
+  const waiting = server.ask("POST", "/v1/jobs/claim", { key, json });
+  await vi.waitFor(() => expect(claimPollerOf(db).waiting).toBe(1));
+  const revoke = async (role: string) => {
+    const found = await db.query<{ id: string }>(
+      "select id from holdfast.api_keys where role = $1",
+      [role],
+    );
+    const { id } = found.rows[0]!;
+    const answer = await server.ask("DELETE", `/v1/keys/${id}`, { key: admin });
+    expect(answer.status).toBeLessThan(300);
+  };
+  return { waiting, revoke, db };
+}
+
+test("a key that is revoked while its worker waits is given nothing", async () => {
+  await using server = await serving();
+  const { waiting, revoke, db } = await waitingClaim(server);
+  await revoke("service");
+  await aJob(db, { items: 1 });
+  expect((await waiting).status).toBe(401);
+  expect(await batches(db)).toEqual([{ state: "ready", lease: 0, delivery: 0 }]);
+});
+
+test("a key whose tenants change while its worker waits is given nothing of before", async () => {
+  await using server = await serving();
+  const { waiting, revoke, db } = await waitingClaim(server, ["a", "default"]);
+  await db.query("update holdfast.api_keys set tenants = '{a}' where role = 'service'");
+  await server.key("viewer");
+  await revoke("viewer");
+  await aJob(db, { items: 1 });
+  expect(await (await waiting).json()).toEqual({ waiting: 0, batches: [] });
+  expect(await batches(db)).toEqual([{ state: "ready", lease: 0, delivery: 0 }]);
 });

@@ -79,7 +79,7 @@ test("what is wrong with a job is named, and nothing of it is there", async () =
     ["/v1/jobs?pipeline=p&cutoff_hours=x", { headers: ndjson, body: good }, 400, "cutoff_hours"],
     ["/v1/jobs?pipeline=p", { json: { pipeline: "p", items: [] } }, 400, "a JSON body carries"],
     ["/v1/jobs", { json: { pipeline: "p", items: [{ payload: DEEP }] } }, 400, "100 deep"],
-    ["/v1/jobs?pipeline=p", { headers: ndjson, body: `{"payload":${LONG}}` }, 400, "line 1"],
+    ["/v1/jobs?pipeline=p", { headers: ndjson, body: `{"payload":${LONG}}` }, 413, "line 1"],
     ["/v1/jobs", { json: { items: items(1) } }, 400, "pipeline"],
     ["/v1/jobs", { json: { pipeline: "p" } }, 400, "items"],
     ["/v1/jobs", { json: { pipeline: "no good", items: [] } }, 400, "pipeline"],

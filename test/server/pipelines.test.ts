@@ -194,3 +194,15 @@ test("however many pipelines there are, metrics show a bounded number and lose n
   expect(ready.reduce((sum, n) => sum + n, 0)).toBe(many);
   expect(text).toContain('holdfast_job_batches_ready{pipeline="other"} 20');
 });
+
+test("pipelines that workers name and no job has are not in the metrics", async () => {
+  await using server = await serving();
+  const { db } = server.holdfast;
+  const key = await server.key("service");
+  await aJob(db, { items: 1 });
+  await claim(server, key, "w", ["p", "made-up"]);
+  await vi.waitFor(async () => expect(await workers(server, key)).toHaveLength(1));
+  const text = await (await server.ask("GET", "/metrics")).text();
+  expect(text).toContain('holdfast_job_pull_workers_online{pipeline="p"} 1');
+  expect(text).not.toContain("made-up");
+});
