@@ -1,7 +1,7 @@
 import { consolidateActivities, type ConsolidateDeps } from "./consolidate.ts";
 import { deliverActivities, type DeliverDeps } from "./deliver.ts";
 import { doctorActivities, type DoctorDeps } from "./doctor.ts";
-import { jobActivities, type JobDeps } from "./job.ts";
+import { jobActivities } from "./job.ts";
 import { jobControlActivities, type JobControlDeps } from "./job-look.ts";
 import { operationActivities, type OperationDeps } from "./operation.ts";
 import { reindexActivities, type ReindexDeps } from "./reindex.ts";
