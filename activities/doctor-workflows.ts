@@ -17,6 +17,7 @@ import {
   MAX_RESTARTS,
   statesOf,
   type RunningRow,
+  uncountRestart,
 } from "../db/doctor/workflow-rows.ts";
 import type { Db } from "../db/pool.ts";
 import { boundedCall } from "./bounded-call.ts";
@@ -82,9 +83,13 @@ async function adopt(
   if (row.restarts >= MAX_RESTARTS) {
     return (await failLost(db, row, why)) ? "failed it" : undefined;
   }
+  // Counted first, so that one that kills whoever starts it is given up in the end.
   if (!(await countRestart(db, row))) return undefined;
+  if ((await startOperationWorkflow(client, row)) === "already") {
+    await uncountRestart(db, row);
+    return undefined;
+  }
   await logAdoption(db, row, `its workflow is ${why}`);
-  await startOperationWorkflow(client, row);
   return `started generation ${row.generation} again`;
 }
 

@@ -74,6 +74,15 @@ export async function countRestart(db: Queryable, row: RunningRow): Promise<bool
   return rowCount === 1;
 }
 
+/** Takes back what `countRestart` counted: somebody else had adopted it already. */
+export async function uncountRestart(db: Queryable, row: RunningRow): Promise<void> {
+  await db.query(
+    `update holdfast.operations set restarts = restarts - 1
+      where id = $1 and generation = $2 and restarts > 0`,
+    [row.id, row.generation],
+  );
+}
+
 /** Ends an operation whose workflow was adopted as often as may be. */
 export async function failLost(db: Db, row: RunningRow, why: string): Promise<boolean> {
   return db.transaction(async (tx) => {

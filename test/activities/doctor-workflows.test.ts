@@ -70,10 +70,21 @@ async function setup(scope = "notes"): Promise<{ db: Db; row: OperationRow }> {
 
 const handleOf = (row: OperationRow) => client.workflow.getHandle(operationWorkflowId(row));
 
-async function look(db: Db, repair = false): Promise<Finding[]> {
-  const { findings, checks } = await examine({ db, client, repair });
+async function look(db: Db, repair = false, through = client): Promise<Finding[]> {
+  const { findings, checks } = await examine({ db, client: through, repair });
   expect(checks.filter(({ notDone }) => notDone)).toEqual([]);
   return findings;
+}
+
+/** The same object with other members in places; methods are called on the object itself. */
+function overridden<T extends object>(object: T, members: Record<string, unknown>): T {
+  return new Proxy(object, {
+    get(target, name: string) {
+      if (Object.hasOwn(members, name)) return members[name];
+      const member = Reflect.get(target, name) as unknown;
+      return typeof member === "function" ? member.bind(target) : member;
+    },
+  });
 }
 
 test("a running operation with an open workflow is in order", async () => {
@@ -158,10 +169,27 @@ test("an operation that ends while the doctor looks is no finding", async () => 
   expect((await findOperation(db, row.id))!.state).toBe("failed");
 });
 
-test("two doctors at once adopt a lost operation once", async () => {
+test("doctors at once adopt a lost operation once", async () => {
   const { db, row } = await setup();
   await handleOf(row).terminate("by an operator");
-  await Promise.all([look(db, true), look(db, true)]);
+  let heldUp = () => {};
+  const waiting = new Promise<void>((resolve) => (heldUp = resolve));
+  let goOn = () => {};
+  const gone = new Promise<void>((resolve) => (goOn = resolve));
+  const slow = overridden(client, {
+    workflow: overridden(client.workflow, {
+      start: async (...args: Parameters<typeof client.workflow.start>) => {
+        heldUp();
+        await gone;
+        return client.workflow.start(...args);
+      },
+    }),
+  });
+  const first = look(db, true, slow);
+  await waiting;
+  await look(db, true);
+  goOn();
+  await first;
   expect((await findOperation(db, row.id))!.restarts).toBe(1);
 });
 
