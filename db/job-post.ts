@@ -135,8 +135,10 @@ async function writePost(
   );
 
   const answer = answerOf(post.results, posted, { wins, late: new Set(late) });
-  // What nobody asks for again and changed nothing leaves nothing behind.
-  if (settled.length > 0 || keptLate > 0 || digest !== undefined) {
+  // What nobody asks for again and changed nothing leaves nothing behind, but that duplicates are
+  // counted as long as the job runs: they say that somebody works twice.
+  const doubled = job.running && answer.duplicate > 0;
+  if (settled.length > 0 || keptLate > 0 || doubled || digest !== undefined) {
     const told = digest === undefined ? undefined : ({ digest, ...answer } satisfies Kept);
     const counted = await addDeltas(tx, operationId, source, deltasOf(settled, answer), told);
     if (!counted) throw new Repeated();

@@ -501,6 +501,7 @@ test("a run again of all begins anew: nothing of before counts, in the ledger, i
   expect(await countsOf(db, id)).toEqual({
     "job/succeeded": 10,
     "sums/seen": 20,
+    "leases/duplicates": 1,
   });
   expect((await listResults(db, id, { limit: 50 })).items).toHaveLength(10);
   expect(await listSubBatches(db, id, { after: 0, limit: 1 })).toMatchObject([{ settled: 10 }]);
