@@ -132,8 +132,10 @@ async function main(): Promise<void> {
   });
   const { postgres, temporal, stop, ...addresses } = stack;
   const pids = { pid: process.pid, postgresPid: postgres?.pid, temporalPid: temporal?.pid };
+  // Whoever reads the line may send a signal at once.
+  const interrupted = untilInterrupted();
   process.stdout.write(`${JSON.stringify({ ...addresses, ...pids })}\n`);
-  await untilInterrupted();
+  await interrupted;
   await stop();
   process.exit(0);
 }
