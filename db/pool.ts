@@ -89,7 +89,9 @@ export function openDb(options: DbOptions): Db {
     query: runner(pool, qualify),
     transaction: (work, how) => inTransaction(pool, qualify, work, how),
     within: (tx) => ({ query: (text, values) => tx.query(qualify(text), values) }),
-    close: () => pool.end(),
+    close: async () => {
+      if (!pool.ending) await pool.end();
+    },
   };
 }
 

@@ -48,10 +48,13 @@ export function everyStepMayFail(cases: readonly ActivityCase[]): void {
         for (const when of ["before", "after"] as const) {
           const step = `${when} statement ${index + 1}: ${text}`;
           const { db, run } = await arrange();
-          if (!(await failsAt(db, run, index + 1, when))) continue;
-          expect(await openTransactions(db), step).toBe(0);
-          await run(db);
-          expect(await essence(db), step).toEqual(expected);
+          if (await failsAt(db, run, index + 1, when)) {
+            expect(await openTransactions(db), step).toBe(0);
+            await run(db);
+            expect(await essence(db), step).toEqual(expected);
+          }
+          // A database a step: their connections together would be more than the server has.
+          await db.close();
         }
       }
     },
