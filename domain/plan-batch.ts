@@ -1,0 +1,214 @@
+import type {
+  ChangeSet,
+  Entity,
+  Fields,
+  ObjectId,
+  PlanDecision,
+  PlanError,
+} from "../contracts/inventory.ts";
+import { changeSetOf, titleOfFields } from "./plan-change-set.ts";
+import { mergeDuplicates } from "./plan-duplicates.ts";
+import { planEntity, type DraftPlan } from "./plan-entity.ts";
+import { arrivalKeys } from "./plan-identity.ts";
+import { objectKeys } from "./plan-keys.ts";
+import { lookUpAll } from "./plan-look-up.ts";
+import { changedFields } from "./plan-merge.ts";
+import { createBatchNodes, layOut, type EntityNodes } from "./plan-nodes.ts";
+import {
+  commit,
+  createDraft,
+  createOverlay,
+  learn,
+  type Draft,
+  type Found,
+  type Overlay,
+  type Wanted,
+} from "./plan-overlay.ts";
+import type { Registry } from "./registry.ts";
+
+export interface PlanOptions {
+  registry: Registry;
+  /** In order of acceptance. */
+  entities: readonly Pick<Entity, "type" | "fields" | "warnings">[];
+  /** Ids for what is created; without blanks. Some are never used. */
+  newId: () => ObjectId;
+  /** What becomes of a change set. Later entities see only what is applied. */
+  decide: (entity: number, changeSet: ChangeSet) => PlanDecision;
+}
+
+export type PlannedEntity =
+  /** Everything is as it should be. */
+  | { outcome: "unchanged"; objectId: ObjectId; warnings: readonly string[] }
+  | { outcome: "planned"; objectId: ObjectId; changeSet: ChangeSet; decision: PlanDecision }
+  | { outcome: "failed"; error: PlanError; title: string; warnings: readonly string[] };
+
+/** The end of one object that the batch changes, however often it did. */
+export interface ObjectWrite {
+  id: ObjectId;
+  type: string;
+  /** The version that the plan saw; 0: the object is new. */
+  version: number;
+  data: Fields;
+  /** Names of the fields that end otherwise than they began. */
+  fields: readonly string[];
+  addedKeys: readonly string[];
+  droppedKeys: readonly string[];
+  /** What it refers to, each once. */
+  refs: readonly ObjectId[];
+}
+
+export interface PlannedBatch {
+  /** One for each entity, in order. */
+  entities: readonly PlannedEntity[];
+  /** What applying comes to; created objects after those they refer to, but for closed cycles. */
+  writes: readonly ObjectWrite[];
+  /** By what those who wait for an applied object know it: digests as in `waitsFor` of an error. */
+  arrivals: () => readonly string[];
+}
+
+/**
+ * Plans a batch against a target that it asks as it goes: each yield names what must be looked up, the
+ * answer is what was found. Nearly everything is asked for before the first entity is planned, one
+ * question for each step of references (site, device, interface); more only when an entity of the batch
+ * changes what names an object. An entity is planned as if those before it that are applied had been.
+ */
+export function* planBatch(options: PlanOptions): Generator<Wanted, PlannedBatch, Found> {
+  const { registry, entities, newId, decide } = options;
+  const overlay = createOverlay(registry);
+  const batch = createBatchNodes(registry);
+  const laidOut = entities.map(({ type: name, fields }): EntityNodes | PlanError => {
+    const type = registry.types.get(name);
+    if (!type) return unknownType(name);
+    return mergeDuplicates(batch, layOut(batch, type, fields));
+  });
+  yield* lookUpAll(overlay, batch, laidOut);
+
+  const planned: PlannedEntity[] = [];
+  for (const [no, nodes] of laidOut.entries()) {
+    const { type: name, fields, warnings } = entities[no]!;
+    const type = registry.types.get(name);
+    const outcome = "fault" in nodes ? nodes : yield* planOne(overlay, nodes, warnings, newId);
+    if ("fault" in outcome) {
+      const title = type ? titleOfFields(type, fields, "failed") : name;
+      planned.push({ outcome: "failed", error: outcome, title, warnings });
+      continue;
+    }
+    const { draft, plan, changeSet } = outcome;
+    const objectId = plan.root;
+    if (!changeSet) {
+      settle(overlay, plan);
+      planned.push({ outcome: "unchanged", objectId, warnings });
+      continue;
+    }
+    const decision = decide(no, changeSet);
+    planned.push({ outcome: "planned", objectId, changeSet, decision });
+    if (decision !== "apply") continue;
+    commit(draft);
+    settle(overlay, plan);
+  }
+  const writes = writesOf(overlay);
+  return { entities: planned, writes, arrivals: () => arrivalsOf(overlay, writes) };
+}
+
+interface PlannedDraft {
+  draft: Draft;
+  plan: DraftPlan;
+  /** Absent when nothing changes. */
+  changeSet?: ChangeSet;
+}
+
+function* planOne(
+  overlay: Overlay,
+  nodes: EntityNodes,
+  warnings: readonly string[],
+  newId: () => ObjectId,
+): Generator<Wanted, PlannedDraft | PlanError, Found> {
+  // Every question makes something known, so this ends.
+  for (;;) {
+    const draft = createDraft(overlay);
+    const plan = planEntity(draft, nodes, newId);
+    if (plan && "fault" in plan && draft.wantedIds.size === 0) return plan;
+    if (plan && !("fault" in plan)) {
+      if (plan.changes.every(({ kind }) => kind === "noop")) return { draft, plan };
+      const changeSet = changeSetOf(draft, plan, warnings);
+      if (draft.wantedIds.size === 0) return { draft, plan, changeSet };
+    }
+    yield* ask(overlay, { keys: [...draft.wantedKeys], ids: [...draft.wantedIds] });
+  }
+}
+
+/** Asks the target, unless there is nothing to ask. */
+export function* ask(overlay: Overlay, wanted: Wanted): Generator<Wanted, void, Found> {
+  if (wanted.keys.length + wanted.ids.length > 0) learn(overlay, wanted, yield wanted);
+}
+
+/** Notes what every node came to, so that the next entity with it need not look again. */
+function settle(overlay: Overlay, plan: DraftPlan): void {
+  for (const [node, id] of plan.ids) {
+    const object = overlay.objects.get(id)!;
+    if (overlay.settled.get(node)?.object === object) continue;
+    const refs = node.refs.map(({ to }) => to.map((one) => plan.ids.get(one)!));
+    overlay.settled.set(node, { object, refs });
+  }
+}
+
+function arrivalsOf(overlay: Overlay, writes: readonly ObjectWrite[]): string[] {
+  const draft = createDraft(overlay);
+  return writes.flatMap(({ type, data }) =>
+    arrivalKeys(draft, overlay.registry.types.get(type)!, data),
+  );
+}
+
+function writesOf(overlay: Overlay): ObjectWrite[] {
+  const writes: ObjectWrite[] = [];
+  for (const { id, type, version, base, data } of overlay.objects.values()) {
+    if (base === data) continue;
+    const fields = changedFields(base ?? {}, data);
+    if (base && fields.length === 0) continue;
+    const old = new Set(base ? objectKeys(type, base).values() : []);
+    const now = new Set(objectKeys(type, data).values());
+    const refs = new Set<ObjectId>();
+    for (const { name, kind } of type.fields.values()) {
+      const value = data[name];
+      if (value === undefined) continue;
+      if (kind === "reference") refs.add(value as ObjectId);
+      else if (kind === "references") for (const to of value as readonly ObjectId[]) refs.add(to);
+    }
+    writes.push({
+      id,
+      type: type.name,
+      version,
+      data,
+      fields,
+      addedKeys: [...now].filter((key) => !old.has(key)),
+      droppedKeys: [...old].filter((key) => !now.has(key)),
+      refs: [...refs],
+    });
+  }
+  return writes;
+}
+
+function unknownType(name: string): PlanError {
+  return {
+    fault: "missing-identity",
+    type: name,
+    message: `${name} is no type of the registry any more: put it back, or drop these entities`,
+  };
+}
+
+/** Runs a plan against a target that answers at once. */
+export function drive<T>(plan: Generator<Wanted, T, Found>, known: (wanted: Wanted) => Found): T {
+  let step = plan.next();
+  while (!step.done) step = plan.next(known(step.value));
+  return step.value;
+}
+
+/** Runs a plan against a target that answers in time. */
+export async function driveAsync<T>(
+  plan: Generator<Wanted, T, Found>,
+  known: (wanted: Wanted) => Promise<Found>,
+): Promise<T> {
+  let step = plan.next();
+  while (!step.done) step = plan.next(await known(step.value));
+  return step.value;
+}
