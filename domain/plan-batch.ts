@@ -161,12 +161,12 @@ function arrivalsOf(overlay: Overlay, writes: readonly ObjectWrite[]): string[] 
 
 function writesOf(overlay: Overlay): ObjectWrite[] {
   const writes: ObjectWrite[] = [];
-  for (const { id, type, version, base, data } of overlay.objects.values()) {
+  for (const { id, type, version, base, data, keys } of overlay.objects.values()) {
     if (base === data) continue;
     const fields = changedFields(base ?? {}, data);
     if (base && fields.length === 0) continue;
     const old = new Set(base ? objectKeys(type, base).values() : []);
-    const now = new Set(objectKeys(type, data).values());
+    const now = new Set((keys ?? objectKeys(type, data)).values());
     const refs = new Set<ObjectId>();
     for (const { name, kind } of type.fields.values()) {
       const value = data[name];

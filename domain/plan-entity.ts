@@ -185,7 +185,8 @@ function changeTo(object: KnownObject, after: Fields): DraftChange {
   // A new image of equal content is no change.
   const same = after === before || sameImage(before, after);
   if (same) return { kind: "noop", object, before, after: before };
-  return { kind: "update", object: { ...object, data: after }, before, after };
+  const { id, type, version, base } = object;
+  return { kind: "update", object: { id, type, version, base, data: after }, before, after };
 }
 
 function sameImage(before: Fields, after: Fields): boolean {
@@ -233,8 +234,9 @@ function stage(
 ): PlanError | "ask" | undefined {
   if (kind === "noop") return undefined;
   const { type, id } = object;
-  const old = objectKeys(type, before);
+  const old = kind === "create" ? new Map<number, string>() : objectKeys(type, before);
   const now = objectKeys(type, after);
+  object.keys = now;
   let ask = false;
   for (const [no, key] of now) {
     if (kind === "update" && old.get(no) === key) continue;

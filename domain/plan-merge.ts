@@ -93,7 +93,9 @@ export function slugOf(text: string): string {
 
 /** Names of the fields that differ, sorted. */
 export function changedFields(before: Fields, after: Fields): string[] {
-  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  const old = Object.keys(before);
+  if (old.length === 0) return Object.keys(after).toSorted();
+  const names = new Set([...old, ...Object.keys(after)]);
   return [...names].filter((name) => !sameField(before[name], after[name])).toSorted();
 }
 

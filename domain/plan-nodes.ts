@@ -98,7 +98,13 @@ export function layOut(batch: BatchNodes, type: InventoryType, fields: Fields): 
         refs.push({ field, to: visitAll(field, value) });
       } else values.set(name, value);
     }
-    const node = intern(batch, type, values, refs, clearedByHand(type, fields, clear));
+    const node = intern(
+      batch,
+      type,
+      values,
+      refs,
+      clear.length > 0 ? clearedByHand(type, fields, clear) : clear,
+    );
     nodes.add(node);
     for (const [field, value] of deferred ?? []) waiting.push({ of: node, field, value });
     return node;

@@ -22,6 +22,8 @@ export interface KnownObject {
   readonly version: number;
   readonly base: Fields | undefined;
   readonly data: Fields;
+  /** Its match keys, once they are known. */
+  keys?: ReadonlyMap<number, string>;
 }
 
 /** The target as a batch knows it, with what the batch has decided to apply laid over it. */
