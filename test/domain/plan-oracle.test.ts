@@ -5,7 +5,7 @@ import { feeds, isSmallReference, SMALL_REGISTRY, SMALL_SEED } from "../support/
 import { createOracle } from "../support/inventory-oracle.ts";
 import { contentOf, createMemoryInventory } from "../support/memory-inventory.ts";
 
-const RUNS = Number(process.env["HOLDFAST_ORACLE_RUNS"] ?? 400);
+const RUNS = Number(process.env["HOLDFAST_ORACLE_RUNS"] ?? 250);
 
 function inventory() {
   const memory = createMemoryInventory();
