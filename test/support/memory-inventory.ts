@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { InventoryObject, ObjectId } from "../../contracts/inventory.ts";
 import { canonicalJson } from "../../domain/exact-json.ts";
 import { objectKeys } from "../../domain/plan-keys.ts";
@@ -62,32 +63,35 @@ export function createMemoryInventory() {
 
 export type MemoryInventory = ReturnType<typeof createMemoryInventory>;
 
-/** Everything in an inventory with references as what they refer to, sorted: ids and versions left out. */
+/**
+ * Everything in an inventory, sorted, ids and versions left out: an object is its values and what it
+ * refers to, that again by what it refers to, further than any chain of these tests goes.
+ */
 export function contentOf(
   objects: ReadonlyMap<ObjectId, InventoryObject>,
-  isRef: (type: string, field: string) => boolean,
+  isReference: (type: string, field: string) => boolean,
 ): string[] {
-  const shown = new Map<ObjectId, string>();
-  const show = (id: ObjectId, depth: number): string => {
-    const known = shown.get(id);
-    if (known !== undefined) return known;
-    const object = objects.get(id);
-    if (!object) return `gone ${id}`;
-    if (depth > 8) return object.type;
-    const parts = Object.keys(object.data)
+  const show = ({ type, data }: InventoryObject, one: (id: ObjectId) => string) => {
+    const parts = Object.keys(data)
       .toSorted()
       .map((name) => {
-        const value = object.data[name]!;
-        if (!isRef(object.type, name)) return `${name}=${canonicalJson(value)}`;
-        const all = Array.isArray(value) ? (value as ObjectId[]) : [value as ObjectId];
-        return `${name}=(${all
-          .map((one) => show(one, depth + 1))
-          .toSorted()
-          .join(", ")})`;
+        const value = data[name]!;
+        if (!isReference(type, name)) return `${name}=${canonicalJson(value)}`;
+        const ids = Array.isArray(value) ? (value as ObjectId[]) : [value as ObjectId];
+        return `${name}=(${ids.map(one).toSorted().join(", ")})`;
       });
-    const text = `${object.type} ${parts.join(" ")}`;
-    if (depth === 0) shown.set(id, text);
-    return text;
+    return `${type} ${parts.join(" ")}`;
   };
-  return [...objects.keys()].map((id) => show(id, 0)).toSorted();
+  let known = new Map<ObjectId, string>();
+  for (let round = 0; round < 8; round++) {
+    const next = new Map<ObjectId, string>();
+    for (const [id, object] of objects) {
+      const text = show(object, (to) => (objects.has(to) ? (known.get(to) ?? "") : `gone ${to}`));
+      next.set(id, createHash("sha256").update(text).digest("base64").slice(0, 12));
+    }
+    known = next;
+  }
+  return [...objects.values()]
+    .map((object) => show(object, (to) => known.get(to) ?? "gone"))
+    .toSorted();
 }
