@@ -12,7 +12,10 @@ import type { Tx } from "./pool.ts";
  *                  and the swap of a reindex; live rows are read after it
  *   6. a pull worker's own claim, then turns of jobs and batches, which claims pass over when locked;
  *      outcomes in order of items
- *   7. everything else is insert-only, or one row by its key
+ *   7. inbox       per (tenant, branch) in order of branch: by whoever takes entities in, so that the
+ *                  order of acceptance is the order of commits
+ *   8. inventory   per (tenant, branch): by whoever plans or applies; then entities in order of id
+ *   9. everything else is insert-only, or one row by its key
  *
  * Capture of a type is put on and taken off under a lock of its own, then the one table it changes.
  */
@@ -25,6 +28,8 @@ const KNOWLEDGE = 4203;
 const DUTY = 4204;
 const INDEX = 4205;
 const CAPTURE = 4206;
+const INBOX = 4208;
+const INVENTORY = 4209;
 // 4207: claims of one pull worker, in `holdfast.claim_job_batches`.
 
 /** Held by each commit of work; many at once. Finish and cancel wait for them, then close. */
@@ -93,6 +98,29 @@ export async function takeDuty(tx: Tx, duty: string): Promise<boolean> {
   const { rows } = await tx.query<{ taken: boolean }>(
     "select pg_try_advisory_xact_lock($1, hashtext($2)) as taken",
     [DUTY, duty],
+  );
+  return rows[0]!.taken;
+}
+
+/** Held while entities are taken in: what is accepted later is committed later. null: no branch yet. */
+export async function ownInboxes(
+  tx: Tx,
+  tenant: string,
+  branches: readonly (string | null)[],
+): Promise<void> {
+  await tx.query(
+    `select pg_advisory_xact_lock($1, hash)
+       from (select distinct hashtext($2 || '/' || coalesce('=' || branch, '')) as hash
+               from unnest($3::text[]) as branch order by 1) as hashes`,
+    [INBOX, tenant, branches],
+  );
+}
+
+/** Held by the one who plans and applies in a branch; false when somebody else does. */
+export async function takeInventory(tx: Tx, tenant: string, branch: string): Promise<boolean> {
+  const { rows } = await tx.query<{ taken: boolean }>(
+    "select pg_try_advisory_xact_lock($1, hashtext($2)) as taken",
+    [INVENTORY, `${tenant}/${branch}`],
   );
   return rows[0]!.taken;
 }

@@ -81,6 +81,9 @@ export function openDb(options: DbOptions): Db {
   });
   // An idle client that loses its server must not take the process down; the next query reconnects.
   pool.on("error", () => undefined);
+  // The same of one that is lost in the moment it is handed out, before whoever asked has it; the
+  // statement that follows reports it.
+  pool.on("connect", (client) => client.on("error", () => undefined));
   const qualify = qualifier(schema);
 
   return {
@@ -129,9 +132,6 @@ async function inTransaction<T>(
   options: TransactionOptions = {},
 ): Promise<T> {
   const client = await pool.connect();
-  // A connection lost between two statements emits here; the next statement reports it.
-  const ignore = () => undefined;
-  client.on("error", ignore);
   let broken: Error | undefined;
   try {
     await client.query(opening(options));
@@ -144,7 +144,6 @@ async function inTransaction<T>(
     });
     throw error;
   } finally {
-    client.off("error", ignore);
     client.release(broken);
   }
 }

@@ -18,6 +18,9 @@ export const KEEP = {
   sessions: 1,
   workers: 1,
   pullWorkers: 7,
+  entities: 90,
+  rejects: 30,
+  journal: 400,
 } as const;
 
 type Sweep = (tx: Tx, limit: number) => Promise<number>;
@@ -108,6 +111,36 @@ export const RETENTION: readonly RetentionLine[] = [
   { table: "index_rows", keeps: "with its object, in the generation that is searched" },
   { table: "index_lanes", keeps: "for ever, one row a lane" },
   { table: "index_gaps", keeps: "until audited" },
+  {
+    table: "ingest_requests",
+    keeps: `${KEEP.entities} days`,
+    sweep: olderThan("ingest_requests", "at", KEEP.entities),
+  },
+  {
+    table: "entities",
+    keeps: `${KEEP.entities} days after nothing more happens to them`,
+    sweep: sweepEntities,
+  },
+  {
+    table: "entity_copies",
+    keeps: `${KEEP.entities} days`,
+    sweep: olderThan("entity_copies", "at", KEEP.entities),
+  },
+  {
+    table: "inbox_rejects",
+    keeps: `${KEEP.rejects} days`,
+    sweep: olderThan("inbox_rejects", "at", KEEP.rejects),
+  },
+  { table: "change_sets", keeps: "the newest 5 of each entity, with it" },
+  { table: "objects", keeps: "until removed" },
+  { table: "object_keys", keeps: "with its object" },
+  { table: "object_refs", keeps: "with its object" },
+  {
+    table: "object_journal",
+    keeps: `${KEEP.journal} days`,
+    sweep: olderThan("object_journal", "at", KEEP.journal),
+  },
+  { table: "inventory_guards", keeps: "for ever, one row a branch" },
   { table: "schema_migrations", keeps: "for ever" },
   { table: "installation", keeps: "for ever" },
 ];
@@ -147,6 +180,20 @@ async function sweepOperations(tx: Tx, limit: number): Promise<number> {
         jobs as (delete from holdfast.jobs where operation_id in (select id from gone))
      select count(*)::int as n from gone`,
     [KEEP.operations, limit],
+  );
+  return rows[0]!.n;
+}
+
+async function sweepEntities(tx: Tx, limit: number): Promise<number> {
+  const { rows } = await tx.query<{ n: number }>(
+    `with gone as (
+       delete from holdfast.entities where id in (
+         select id from holdfast.entities
+          where settled_at < clock_timestamp() - $1 * interval '1 day' limit $2)
+       returning id
+     ), sets as (delete from holdfast.change_sets where entity in (select id from gone))
+     select count(*)::int as n from gone`,
+    [KEEP.entities, limit],
   );
   return rows[0]!.n;
 }

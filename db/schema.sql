@@ -1,7 +1,11 @@
 -- The schema after all migrations, from the catalogs. Written by "npx tsx db/dump.ts --write"; a
 -- test compares it with a database that was just migrated. Never run, never edited by hand.
 
+create sequence holdfast.entity_ids as bigint;
+
 create sequence holdfast.item_seq as bigint;
+
+create sequence holdfast.object_id_blocks as bigint;
 
 create table holdfast.api_keys (
   id uuid not null,
@@ -65,6 +69,19 @@ create table holdfast.brakes (
   constraint brakes_pkey PRIMARY KEY (applies_to, name),
   constraint brake_applies_to_something_known CHECK ((applies_to = ANY (ARRAY['all'::text, 'kind'::text, 'tenant'::text, 'scope'::text, 'queue'::text, 'target'::text])))
 );
+
+create table holdfast.change_sets (
+  id bigint generated always as identity not null,
+  entity bigint not null,
+  hash bytea not null,
+  title text not null,
+  changes jsonb not null,
+  warnings jsonb,
+  applied_at timestamp with time zone,
+  made_at timestamp with time zone default clock_timestamp() not null,
+  constraint change_sets_pkey PRIMARY KEY (id)
+);
+CREATE INDEX change_sets_by_entity ON holdfast.change_sets USING btree (entity, id DESC);
 
 create table holdfast.chunks (
   part_seq bigint not null,
@@ -146,6 +163,61 @@ create table holdfast.drains (
   constraint drains_pkey PRIMARY KEY (queue, lane)
 );
 
+create table holdfast.entities (
+  id bigint not null,
+  tenant text not null,
+  branch text,
+  request uuid not null,
+  type text not null,
+  identity bytea not null,
+  hash bytea not null,
+  fields jsonb not null,
+  warnings jsonb,
+  source_time text,
+  origin smallint,
+  state smallint default 1 not null,
+  accepted_at timestamp with time zone default clock_timestamp() not null,
+  settled_at timestamp with time zone,
+  plans integer default 0 not null,
+  plan_hash bytea,
+  approved_hash bytea,
+  decided_by text,
+  decided_at timestamp with time zone,
+  rule text,
+  error jsonb,
+  waits_for text[],
+  attempt smallint default 0 not null,
+  due_at timestamp with time zone,
+  token bigint,
+  lease_until timestamp with time zone,
+  constraint entities_pkey PRIMARY KEY (id),
+  constraint approved_entity_is_open_or_was_applied CHECK (((approved_hash IS NULL) OR (state = ANY (ARRAY[2, 3, 5, 8])))),
+  constraint entity_state_is_known CHECK (((state >= 1) AND (state <= 11))),
+  constraint retried_entity_is_due_some_time CHECK (((state <> 9) OR (due_at IS NOT NULL))),
+  constraint settled_exactly_when_nothing_happens_by_itself CHECK (((settled_at IS NOT NULL) = (state = ANY (ARRAY[3, 4, 5, 6, 7, 11]))))
+);
+CREATE INDEX entities_approved ON holdfast.entities USING btree (tenant, branch, id) WHERE ((state = 2) AND (approved_hash IS NOT NULL));
+CREATE INDEX entities_by_identity ON holdfast.entities USING btree (tenant, branch, identity, id DESC);
+CREATE INDEX entities_by_request ON holdfast.entities USING btree (request);
+CREATE INDEX entities_leased ON holdfast.entities USING btree (lease_until) WHERE (lease_until IS NOT NULL);
+CREATE INDEX entities_open ON holdfast.entities USING btree (tenant, branch, id) WHERE (state = 2);
+CREATE INDEX entities_queued ON holdfast.entities USING btree (tenant, branch, id) WHERE (state = 1);
+CREATE INDEX entities_retried ON holdfast.entities USING btree (tenant, branch, identity) WHERE (state = 9);
+CREATE INDEX entities_that_wait ON holdfast.entities USING gin (waits_for) WHERE (state = 9);
+CREATE INDEX entities_to_retry ON holdfast.entities USING btree (tenant, branch, due_at) WHERE (state = 9);
+CREATE INDEX entities_to_sweep ON holdfast.entities USING btree (settled_at) WHERE (settled_at IS NOT NULL);
+
+create table holdfast.entity_copies (
+  entity bigint not null,
+  request uuid not null,
+  n integer not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint entity_copies_pkey PRIMARY KEY (request, entity),
+  constraint entity_copies_are_some CHECK ((n > 0))
+);
+CREATE INDEX entity_copies_by_entity ON holdfast.entity_copies USING btree (entity);
+CREATE INDEX entity_copies_to_sweep ON holdfast.entity_copies USING btree (at);
+
 create table holdfast.events (
   id uuid not null,
   at timestamp with time zone default clock_timestamp() not null,
@@ -205,6 +277,20 @@ create table holdfast.flights (
   constraint flights_pkey PRIMARY KEY (operation_id, generation, range_no)
 );
 
+create table holdfast.inbox_rejects (
+  id bigint generated always as identity not null,
+  request uuid not null,
+  tenant text not null,
+  no integer not null,
+  code text not null,
+  issues jsonb not null,
+  raw bytea,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint inbox_rejects_pkey PRIMARY KEY (id)
+);
+CREATE INDEX inbox_rejects_by_request ON holdfast.inbox_rejects USING btree (request, no);
+CREATE INDEX inbox_rejects_to_sweep ON holdfast.inbox_rejects USING btree (at);
+
 create table holdfast.index_gaps (
   schema_name text not null,
   type text not null,
@@ -254,12 +340,43 @@ CREATE INDEX index_rows_by_net ON holdfast.index_rows USING gist (net inet_ops) 
 CREATE INDEX index_rows_by_trigram ON holdfast.index_rows USING gin (value public.gin_trgm_ops) WHERE (words IS NULL);
 CREATE INDEX index_rows_by_word ON holdfast.index_rows USING gin (words) WHERE (words IS NOT NULL);
 
+create table holdfast.ingest_requests (
+  id uuid not null,
+  tenant text not null,
+  source text not null,
+  message_id text,
+  received integer default 0 not null,
+  accepted integer default 0 not null,
+  copies integer default 0 not null,
+  rejected integer default 0 not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint ingest_requests_pkey PRIMARY KEY (id),
+  constraint ingest_counts_add_up CHECK ((received = ((accepted + copies) + rejected)))
+);
+CREATE INDEX ingest_requests_by_time ON holdfast.ingest_requests USING btree (tenant, at DESC);
+CREATE INDEX ingest_requests_to_sweep ON holdfast.ingest_requests USING btree (at);
+CREATE UNIQUE INDEX message_is_taken_once ON holdfast.ingest_requests USING btree (tenant, source, message_id) WHERE (message_id IS NOT NULL);
+
 create table holdfast.installation (
   id uuid default gen_random_uuid() not null,
   examined_at timestamp with time zone,
   only_one boolean default true not null,
   constraint installation_pkey PRIMARY KEY (only_one),
   constraint there_is_one_installation CHECK (only_one)
+);
+
+create table holdfast.inventory_guards (
+  tenant text not null,
+  branch text not null,
+  window_at timestamp with time zone default clock_timestamp() not null,
+  objects bigint not null,
+  changed bigint default 0 not null,
+  held_at timestamp with time zone,
+  held_because text,
+  lifted_by text,
+  lifted_at timestamp with time zone,
+  constraint inventory_guards_pkey PRIMARY KEY (tenant, branch),
+  constraint held_inventory_says_why CHECK (((held_at IS NULL) = (held_because IS NULL)))
 );
 
 create table holdfast.items (
@@ -414,6 +531,47 @@ create table holdfast.marks (
 );
 CREATE INDEX marks_by_scope ON holdfast.marks USING btree (queue, scope, seq);
 CREATE INDEX marks_due ON holdfast.marks USING btree (queue, due_at);
+
+create table holdfast.object_journal (
+  id bigint generated always as identity not null,
+  object bigint not null,
+  version integer not null,
+  kind text not null,
+  entity bigint not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint object_journal_pkey PRIMARY KEY (id),
+  constraint journal_kind_is_known CHECK ((kind = ANY (ARRAY['create'::text, 'update'::text, 'delete'::text])))
+);
+CREATE INDEX object_journal_by_object ON holdfast.object_journal USING btree (object, id DESC);
+CREATE INDEX object_journal_to_sweep ON holdfast.object_journal USING btree (at);
+
+create table holdfast.object_keys (
+  tenant text not null,
+  branch text not null,
+  key text not null,
+  object bigint not null,
+  constraint object_keys_pkey PRIMARY KEY (tenant, branch, key)
+);
+
+create table holdfast.object_refs (
+  from_object bigint not null,
+  to_object bigint not null,
+  constraint object_refs_pkey PRIMARY KEY (from_object, to_object)
+);
+CREATE INDEX object_refs_to ON holdfast.object_refs USING btree (to_object);
+
+create table holdfast.objects (
+  id bigint not null,
+  tenant text not null,
+  branch text not null,
+  type text not null,
+  version integer not null,
+  data jsonb not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint objects_pkey PRIMARY KEY (id)
+);
+CREATE INDEX objects_by_type ON holdfast.objects USING btree (tenant, branch, type, id);
 
 create table holdfast.observation_sources (
   observation_id bigint not null,

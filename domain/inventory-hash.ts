@@ -7,6 +7,10 @@ import { canonicalJson } from "./exact-json.ts";
  * metadata and everything empty are no part of it; `1` and `1.0` are one number.
  */
 export function entityHash(entity: Pick<Entity, "type" | "fields">): string {
-  const text = `${entity.type}\n${canonicalJson(entity.fields)}`;
-  return createHash("sha256").update(text).digest("hex");
+  return hashOfText(entity.type, canonicalJson(entity.fields));
+}
+
+/** The same of fields that are canonical JSON already. */
+export function hashOfText(type: string, canonical: string): string {
+  return createHash("sha256").update(`${type}\n${canonical}`).digest("hex");
 }

@@ -34,6 +34,8 @@ export interface PlanOptions {
   newId: () => ObjectId;
   /** What becomes of a change set. Later entities see only what is applied. */
   decide: (entity: number, changeSet: ChangeSet) => PlanDecision;
+  /** Hears of an entity without a plan before the next one is decided. */
+  onFailed?: (entity: number, error: PlanError) => void;
 }
 
 export type PlannedEntity =
@@ -91,6 +93,7 @@ export function* planBatch(options: PlanOptions): Generator<Wanted, PlannedBatch
     if ("fault" in outcome) {
       const title = type ? titleOfFields(type, fields, "failed") : name;
       planned.push({ outcome: "failed", error: outcome, title, warnings });
+      options.onFailed?.(no, outcome);
       continue;
     }
     const { draft, plan, changeSet } = outcome;

@@ -1,0 +1,65 @@
+import type { Fields, InventoryObject, ObjectId } from "../contracts/inventory.ts";
+import { parseExactJson } from "../domain/exact-json.ts";
+import type { Found, Wanted } from "../domain/plan-overlay.ts";
+import { column } from "./columns.ts";
+import type { Queryable, Tx } from "./pool.ts";
+
+/** What a plan asks the built-in inventory: one statement a question. */
+
+/** A branch is a set of objects of its own: nothing is looked for in another. */
+export interface InventoryPlace {
+  tenant: string;
+  branch: string;
+}
+
+interface Row {
+  key: string | null;
+  id: string;
+  type: string | null;
+  version: number | null;
+  data: string | null;
+}
+
+export async function lookUp(db: Queryable, place: InventoryPlace, wanted: Wanted): Promise<Found> {
+  const { rows } = await db.query<Row>(
+    `with held as materialized (
+       select k.key, k.object
+         from (select distinct key from string_to_table($3, e'\\n', '') as key) w
+         join holdfast.object_keys k on k.tenant = $1 and k.branch = $2 and k.key = w.key collate "C"
+     )
+     select key, object::text as id, null as type, null::int as version, null as data from held
+     union all
+     select null, o.id::text, o.type, o.version, o.data::text
+       from (select object as id from held union select unnest($4::bigint[])) w
+       join holdfast.objects o on o.id = w.id and o.tenant = $1 and o.branch = $2`,
+    [place.tenant, place.branch, column(wanted.keys), wanted.ids],
+  );
+  const keys = new Map<string, ObjectId>();
+  const objects: InventoryObject[] = [];
+  for (const { key, id, type, version, data } of rows) {
+    if (key !== null) keys.set(key, id);
+    else
+      objects.push({ id, type: type!, version: version!, data: parseExactJson(data!) as Fields });
+  }
+  return { keys, objects };
+}
+
+/** Ids for what a plan creates: without end, and nobody else's. */
+export async function objectIds(tx: Tx): Promise<() => ObjectId> {
+  const { rows } = await tx.query<{ block: string }>(
+    "select nextval('holdfast.object_id_blocks') as block",
+  );
+  let last = BigInt(rows[0]!.block) * IDS_OF_A_BLOCK;
+  return () => (last++).toString();
+}
+
+/** More than the objects that a batch can name, however often it is planned. */
+const IDS_OF_A_BLOCK = 1n << 24n;
+
+export async function countObjects(db: Queryable, place: InventoryPlace): Promise<number> {
+  const { rows } = await db.query<{ n: string }>(
+    "select count(*) as n from holdfast.objects where tenant = $1 and branch = $2",
+    [place.tenant, place.branch],
+  );
+  return Number(rows[0]!.n);
+}

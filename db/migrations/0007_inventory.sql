@@ -1,0 +1,179 @@
+-- The inbox, the plans made of it, and the built-in inventory.
+--
+-- Entities are not partitioned: the newest version of an identity has to be found by one probe of one
+-- index, however old it is, and what is worked on is found through partial indexes that hold nothing else.
+
+-- One row for each call, file or stream message: what it brought, and the ledger that takes a message once.
+create table holdfast.ingest_requests (
+  id uuid primary key,
+  tenant text not null,
+  source text not null,
+  message_id text,
+  received integer not null default 0,
+  accepted integer not null default 0,
+  copies integer not null default 0,
+  rejected integer not null default 0,
+  at timestamptz not null default clock_timestamp(),
+  constraint ingest_counts_add_up check (received = accepted + copies + rejected)
+);
+
+create unique index message_is_taken_once
+  on holdfast.ingest_requests (tenant, source, message_id) where message_id is not null;
+create index ingest_requests_by_time on holdfast.ingest_requests (tenant, at desc);
+create index ingest_requests_to_sweep on holdfast.ingest_requests (at);
+
+create sequence holdfast.entity_ids;
+
+-- The id is the order of acceptance. `branch` null: not known yet, so nothing happens to the row.
+-- States are the numbers of the wire. `plan_hash` is that of the newest change set, `approved_hash` that
+-- of the one a person has seen. `token` and `lease_until`: held by a worker whose effect leaves Postgres.
+create table holdfast.entities (
+  id bigint primary key,
+  tenant text not null,
+  branch text,
+  request uuid not null,
+  type text not null,
+  identity bytea not null,
+  hash bytea not null,
+  fields jsonb not null,
+  warnings jsonb,
+  source_time text,
+  origin smallint,
+  state smallint not null default 1,
+  accepted_at timestamptz not null default clock_timestamp(),
+  settled_at timestamptz,
+  plans integer not null default 0,
+  plan_hash bytea,
+  approved_hash bytea,
+  decided_by text,
+  decided_at timestamptz,
+  rule text,
+  error jsonb,
+  waits_for text[],
+  attempt smallint not null default 0,
+  due_at timestamptz,
+  token bigint,
+  lease_until timestamptz,
+  constraint entity_state_is_known check (state between 1 and 11),
+  constraint settled_exactly_when_nothing_happens_by_itself
+    check ((settled_at is not null) = (state in (3, 4, 5, 6, 7, 11))),
+  constraint retried_entity_is_due_some_time check (state <> 9 or due_at is not null),
+  constraint approved_entity_is_open_or_was_applied check (approved_hash is null or state in (2, 3, 5, 8))
+);
+
+create index entities_by_identity on holdfast.entities (tenant, branch, identity, id desc);
+create index entities_by_request on holdfast.entities (request);
+create index entities_queued on holdfast.entities (tenant, branch, id) where state = 1;
+create index entities_to_retry on holdfast.entities (tenant, branch, due_at) where state = 9;
+create index entities_retried on holdfast.entities (tenant, branch, identity) where state = 9;
+create index entities_that_wait on holdfast.entities using gin (waits_for) where state = 9;
+create index entities_open on holdfast.entities (tenant, branch, id) where state = 2;
+create index entities_approved on holdfast.entities (tenant, branch, id)
+  where state = 2 and approved_hash is not null;
+create index entities_leased on holdfast.entities (lease_until) where lease_until is not null;
+create index entities_to_sweep on holdfast.entities (settled_at) where settled_at is not null;
+
+-- Entities that said what a version that was still to come said already. Rows of their own, so that
+-- taking in never waits for planning.
+create table holdfast.entity_copies (
+  entity bigint not null,
+  request uuid not null,
+  n integer not null,
+  at timestamptz not null default clock_timestamp(),
+  primary key (request, entity),
+  constraint entity_copies_are_some check (n > 0)
+);
+
+create index entity_copies_by_entity on holdfast.entity_copies (entity);
+create index entity_copies_to_sweep on holdfast.entity_copies (at);
+
+-- What could not be taken: the raw bytes, so that nothing is lost.
+create table holdfast.inbox_rejects (
+  id bigint generated always as identity primary key,
+  request uuid not null,
+  tenant text not null,
+  no integer not null,
+  code text not null,
+  issues jsonb not null,
+  raw bytea,
+  at timestamptz not null default clock_timestamp()
+);
+
+create index inbox_rejects_by_request on holdfast.inbox_rejects (request, no);
+create index inbox_rejects_to_sweep on holdfast.inbox_rejects (at);
+
+-- What an entity would change, or has changed: the newest few of each.
+create table holdfast.change_sets (
+  id bigint generated always as identity primary key,
+  entity bigint not null,
+  hash bytea not null,
+  title text not null,
+  changes jsonb not null,
+  warnings jsonb,
+  applied_at timestamptz,
+  made_at timestamptz not null default clock_timestamp()
+);
+
+create index change_sets_by_entity on holdfast.change_sets (entity, id desc);
+
+-- The built-in inventory. Ids come in blocks, so that a plan can name what it creates.
+create sequence holdfast.object_id_blocks;
+
+create table holdfast.objects (
+  id bigint primary key,
+  tenant text not null,
+  branch text not null,
+  type text not null,
+  version integer not null,
+  data jsonb not null,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp()
+) with (fillfactor = 90);
+
+create index objects_by_type on holdfast.objects (tenant, branch, type, id);
+
+-- Every way an object is named, by its matchers. Case counts, and so does every byte.
+create table holdfast.object_keys (
+  tenant text not null,
+  branch text not null,
+  key text collate "C" not null,
+  object bigint not null,
+  primary key (tenant, branch, key)
+);
+
+create table holdfast.object_refs (
+  from_object bigint not null,
+  to_object bigint not null,
+  primary key (from_object, to_object)
+);
+
+create index object_refs_to on holdfast.object_refs (to_object);
+
+-- Which entity changed what; the change sets show how.
+create table holdfast.object_journal (
+  id bigint generated always as identity primary key,
+  object bigint not null,
+  version integer not null,
+  kind text not null,
+  entity bigint not null,
+  at timestamptz not null default clock_timestamp(),
+  constraint journal_kind_is_known check (kind in ('create', 'update', 'delete'))
+);
+
+create index object_journal_by_object on holdfast.object_journal (object, id desc);
+create index object_journal_to_sweep on holdfast.object_journal (at);
+
+-- How much one window has changed of a tenant's branch, and whether it is held until somebody has looked.
+create table holdfast.inventory_guards (
+  tenant text not null,
+  branch text not null,
+  window_at timestamptz not null default clock_timestamp(),
+  objects bigint not null,
+  changed bigint not null default 0,
+  held_at timestamptz,
+  held_because text,
+  lifted_by text,
+  lifted_at timestamptz,
+  primary key (tenant, branch),
+  constraint held_inventory_says_why check ((held_at is null) = (held_because is null))
+);
