@@ -62,15 +62,15 @@ export async function decide(
           for update of e
      ), changed as (
        update holdfast.entities e
-          set state = $11, decided_by = $12, decided_at = clock_timestamp(),
-              approved_hash = case when $13 = 'approve' then e.plan_hash end,
-              error = case when $13 in ('reject', 'ignore') then e.error end,
-              settled_at = case when $11 = ${ENTITY_STATES.ignored} then clock_timestamp() end,
+          set state = $11::smallint, decided_by = $12, decided_at = clock_timestamp(),
+              approved_hash = case when $13::text = 'approve' then e.plan_hash end,
+              error = case when $13::text in ('reject', 'ignore') then e.error end,
+              settled_at = case when $11::smallint = ${ENTITY_STATES.ignored} then clock_timestamp() end,
               attempt = 0, waits_for = null, due_at = null
          from found f
         where e.id = f.id
           and (f.plan_hash is null or e.plan_hash = decode(f.plan_hash, 'hex'))
-          and ($13 <> 'approve' or (e.plan_hash is not null and e.approved_hash is null))
+          and ($13::text <> 'approve' or (e.plan_hash is not null and e.approved_hash is null))
        returning e.id
      )
      select (select count(*) from found)::int as found, (select max(id) from found) as last,
