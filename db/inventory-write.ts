@@ -26,7 +26,7 @@ export async function writeObjects(
   const updated = writes.filter(({ version }) => version > 0);
   await dropKeys(tx, place, updated);
   await insertObjects(tx, place, created);
-  await updateObjects(tx, place, updated);
+  await updateObjects(tx, updated);
   await insertKeys(tx, place, writes);
   await dropRefs(tx, updated);
   await insertRefs(tx, writes);
@@ -53,21 +53,16 @@ async function insertObjects(
   );
 }
 
-async function updateObjects(
-  tx: Tx,
-  place: InventoryPlace,
-  updated: readonly ObjectWrite[],
-): Promise<void> {
+// Their ids come from a look-up in the branch.
+async function updateObjects(tx: Tx, updated: readonly ObjectWrite[]): Promise<void> {
   if (updated.length === 0) return;
   const { rowCount } = await tx.query(
     `update holdfast.objects o
         set version = o.version + 1, data = w.data::jsonb, updated_at = clock_timestamp()
-       from rows from (string_to_table($3, e'\\n'), string_to_table($4, e'\\n'),
-                       string_to_table($5, e'\\n')) as w(id, version, data)
-      where o.id = w.id::bigint and o.version = w.version::int and o.tenant = $1 and o.branch = $2`,
+       from rows from (string_to_table($1, e'\\n'), string_to_table($2, e'\\n'),
+                       string_to_table($3, e'\\n')) as w(id, version, data)
+      where o.id = w.id::bigint and o.version = w.version::int`,
     [
-      place.tenant,
-      place.branch,
       column(updated.map(({ id }) => id)),
       column(updated.map(({ version }) => String(version))),
       column(updated.map(({ data }) => canonicalJson(data))),
@@ -84,10 +79,13 @@ async function dropKeys(
   const dropped = updated.flatMap(({ id, droppedKeys }) => droppedKeys.map((key) => [id, key]));
   if (dropped.length === 0) return;
   const { rowCount } = await tx.query(
-    `delete from holdfast.object_keys k
-      using rows from (string_to_table($3, e'\\n'), string_to_table($4, e'\\n')) as d(object, key)
-      where k.tenant = $1 and k.branch = $2 and k.key = d.key collate "C"
-        and k.object = d.object::bigint`,
+    `delete from holdfast.object_keys where ctid = any (array(
+       select k.ctid
+         from rows from (string_to_table($3, e'\\n'), string_to_table($4, e'\\n')) as d(object, key)
+        cross join lateral (
+          select ctid, object from holdfast.object_keys
+           where tenant = $1 and branch = $2 and key = d.key collate "C" limit 1) k
+        where k.object = d.object::bigint))`,
     [
       place.tenant,
       place.branch,

@@ -21,7 +21,7 @@ import { feeds, isSmallReference, SMALL_REGISTRY, SMALL_SEED } from "../support/
 import { createOracle } from "../support/inventory-oracle.ts";
 import { contentOf } from "../support/memory-inventory.ts";
 
-const ROUNDS = Number(process.env["HOLDFAST_ORACLE_RUNS"] ?? 20);
+const ROUNDS = Number(process.env["HOLDFAST_ORACLE_RUNS"] ?? 8);
 const APPLY_ALL = PlanRule.parse({ name: "everything", decision: "apply" });
 const AUTO: PlanApplyOptions = { mode: "auto", rules: [APPLY_ALL] };
 /** What waits is given up at once: the oracle does not wait. */
