@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { v7 as uuidv7 } from "uuid";
 import type { InputIssue } from "../contracts/errors.ts";
 import {
@@ -50,7 +51,7 @@ export interface IngestAnswer {
 }
 
 /** Rows of one statement. */
-const CHUNK = 5_000;
+const CHUNK = 2_500;
 
 /**
  * Takes entities in, in their order, as part of the given transaction: all of a message or nothing of
@@ -74,9 +75,12 @@ export async function ingest(tx: Tx, registry: Registry, given: Ingest): Promise
   for (const [branch, entities] of byBranch) {
     const place = { tenant: given.tenant, branch, request };
     const copies = new Map<string, number>();
-    for (let at = 0; at < entities.length; at += CHUNK) {
-      const chunk = entities.slice(at, at + CHUNK);
-      counts.accepted += await takeIn(tx, registry, place, chunk, copies);
+    // The next ones are read while the database writes these.
+    let read = await readChunk(registry, entities.slice(0, CHUNK));
+    for (let at = CHUNK; read.length > 0; at += CHUNK) {
+      const taking = takeIn(tx, place, read, copies);
+      const next = readChunk(registry, entities.slice(at, at + CHUNK));
+      [counts.accepted, read] = await Promise.all([taking.then((n) => counts.accepted + n), next]);
     }
     for (const n of copies.values()) counts.copies += n;
     await insertCopies(tx, request, copies);
@@ -99,34 +103,46 @@ interface Version {
   state?: EntityState;
 }
 
-interface NewEntity {
+interface NewEntity extends ReadEntity {
   id: string;
+  origin: EntityStateNumber | undefined;
+}
+
+interface ReadEntity {
   entity: Entity;
   identity: string;
   hash: string;
+  /** Its fields as canonical JSON. */
   text: string;
-  origin: EntityStateNumber | undefined;
+}
+
+/** Entities between which the process may do something else. */
+const AT_ONCE = 250;
+
+async function readChunk(registry: Registry, entities: readonly Entity[]): Promise<ReadEntity[]> {
+  const read: ReadEntity[] = [];
+  for (const entity of entities) {
+    if (read.length % AT_ONCE === AT_ONCE - 1) await setImmediate();
+    const text = canonicalJson(entity.fields);
+    const hash = hashOfText(entity.type, text);
+    read.push({ entity, text, hash, identity: entityIdentity(registry, entity) });
+  }
+  return read;
 }
 
 /** Inserts what is new, and notes of what the rest is a copy. */
 async function takeIn(
   tx: Tx,
-  registry: Registry,
   place: Place,
-  entities: readonly Entity[],
+  read: readonly ReadEntity[],
   copies: Map<string, number>,
 ): Promise<number> {
-  const read = entities.map((entity) => {
-    const text = canonicalJson(entity.fields);
-    const hash = hashOfText(entity.type, text);
-    return { entity, text, hash, identity: entityIdentity(registry, entity) };
-  });
   const identities = [...new Set(read.map(({ identity }) => identity))];
   const newest =
     place.branch === null
       ? new Map<string, Version>()
       : await newestVersions(tx, place.tenant, place.branch, identities);
-  const ids = await drawIds(tx, entities.length);
+  const ids = await drawIds(tx, read.length);
   const fresh: NewEntity[] = [];
   for (const { entity, text, hash, identity } of read) {
     const known = place.branch === null ? undefined : newest.get(identity);

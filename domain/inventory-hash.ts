@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Entity } from "../contracts/inventory.ts";
 import { canonicalJson } from "./exact-json.ts";
 
@@ -12,5 +12,5 @@ export function entityHash(entity: Pick<Entity, "type" | "fields">): string {
 
 /** The same of fields that are canonical JSON already. */
 export function hashOfText(type: string, canonical: string): string {
-  return createHash("sha256").update(`${type}\n${canonical}`).digest("hex");
+  return hash("sha256", `${type}\n${canonical}`);
 }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Entity, FieldValue, Fields } from "../contracts/inventory.ts";
 import { canonicalJson } from "./exact-json.ts";
 import type { InventoryField, InventoryType, Matcher, Registry } from "./registry.ts";
@@ -12,7 +12,7 @@ import type { InventoryField, InventoryType, Matcher, Registry } from "./registr
 export function entityIdentity(registry: Registry, { type, fields }: EntitySaying): string {
   const known = registry.types.get(type);
   const text = known ? (namedBy(registry, known, fields) ?? canonicalJson(fields)) : "";
-  return createHash("sha256").update(`${type}\n${text}`).digest("hex").slice(0, 32);
+  return hash("sha256", `${type}\n${text}`).slice(0, 32);
 }
 
 type EntitySaying = Pick<Entity, "type" | "fields">;
