@@ -189,7 +189,7 @@ async function newestVersions(
        from string_to_table($3, e'\\n') as w(identity)
       cross join lateral (
         select id, hash, state from holdfast.entities
-         where tenant = $1 and branch = $2 and identity = decode(w.identity, 'hex')
+         where tenant = $1 and branch = $2 and identity = decode(w.identity, 'hex') and operation is null
          order by id desc limit 1) e`,
     [tenant, branch, column(identities)],
   );

@@ -21,7 +21,7 @@ export interface ClaimedEntity extends Pick<Entity, "type" | "fields" | "warning
 /** SQL: an older version waits for what it refers to; this one is not applied before it. */
 const isHeldBack = (entity: string) => `exists (
   select from holdfast.entities w
-   where w.state = 9 and w.tenant = ${entity}.tenant and w.branch = ${entity}.branch
+   where w.state = 9 and w.operation is null and w.tenant = ${entity}.tenant and w.branch = ${entity}.branch
      and w.identity = ${entity}.identity and w.id < ${entity}.id and w.due_at > clock_timestamp())`;
 
 /**
@@ -30,15 +30,15 @@ const isHeldBack = (entity: string) => `exists (
  */
 const dueIds = (tenant: string, branch: string, limit: string) => `
   (select id from holdfast.entities e
-    where tenant = ${tenant} and branch = ${branch} and state = 1 and not ${isHeldBack("e")}
+    where tenant = ${tenant} and branch = ${branch} and state = 1 and operation is null and not ${isHeldBack("e")}
     order by id limit ${limit})
   union all
   (select id from holdfast.entities
-    where tenant = ${tenant} and branch = ${branch} and state = 9 and due_at <= clock_timestamp()
+    where tenant = ${tenant} and branch = ${branch} and state = 9 and operation is null and due_at <= clock_timestamp()
     order by due_at limit ${limit})
   union all
   (select id from holdfast.entities
-    where tenant = ${tenant} and branch = ${branch} and state = 2 and approved_hash is not null
+    where tenant = ${tenant} and branch = ${branch} and state = 2 and approved_hash is not null and operation is null
     order by id limit ${limit})`;
 
 /**
@@ -101,9 +101,9 @@ async function inventoryAfter(
       order by tenant, branch limit 1)`;
   const next = (from: string) => `
     select tenant, branch from (
-      ${first("state = 1", from)} union all
-      ${first("state = 9", from)} union all
-      ${first("state = 2 and approved_hash is not null", from)}) firsts
+      ${first("state = 1 and operation is null", from)} union all
+      ${first("state = 9 and operation is null", from)} union all
+      ${first("state = 2 and approved_hash is not null and operation is null", from)}) firsts
      order by tenant, branch limit 1`;
   const { rows } = await db.query<InventoryPlace>(
     `with recursive places as (

@@ -45,6 +45,7 @@ export async function settleEntities(tx: Tx, settled: readonly Settlement[]): Pr
         set state = s.state::smallint, rule = s.rule #>> '{}', error = s.error,
             plan_hash = coalesce(decode(s.plan, 'hex'), e.plan_hash),
             plans = e.plans + (s.plan is not null)::int,
+            planned_at = case when s.plan is null then e.planned_at else clock_timestamp() end,
             approved_hash = case when s.state in ('3', '5') then e.approved_hash end,
             waits_for = string_to_array(s.waits, ','), attempt = s.attempt::smallint,
             due_at = clock_timestamp() + s.delay::float8 * interval '1 second',
@@ -146,7 +147,7 @@ export async function approvedChanges(
 export async function hasWaiting(tx: Tx, place: InventoryPlace): Promise<boolean> {
   const { rows } = await tx.query<{ waiting: boolean }>(
     `select exists (select from holdfast.entities
-              where state = 9 and tenant = $1 and branch = $2) as waiting`,
+              where state = 9 and operation is null and tenant = $1 and branch = $2) as waiting`,
     [place.tenant, place.branch],
   );
   return rows[0]!.waiting;

@@ -3,6 +3,8 @@
 
 create sequence holdfast.entity_ids as bigint;
 
+create sequence holdfast.entity_tokens as bigint;
+
 create sequence holdfast.item_seq as bigint;
 
 create sequence holdfast.object_id_blocks as bigint;
@@ -21,6 +23,19 @@ create table holdfast.api_keys (
   constraint api_key_tenants_is_absent_for_all CHECK (((tenants IS NULL) OR (cardinality(tenants) > 0))),
   constraint api_keys_hash_key UNIQUE (hash)
 );
+
+create table holdfast.apply_attempts (
+  change_set bigint not null,
+  token bigint not null,
+  entity bigint not null,
+  key uuid not null,
+  started_at timestamp with time zone default clock_timestamp() not null,
+  ended_at timestamp with time zone,
+  answer jsonb,
+  constraint apply_attempts_pkey PRIMARY KEY (change_set, token)
+);
+CREATE INDEX apply_attempts_by_entity ON holdfast.apply_attempts USING btree (entity, started_at DESC);
+CREATE INDEX apply_attempts_to_sweep ON holdfast.apply_attempts USING btree (started_at);
 
 create table holdfast.attempts (
   operation_id uuid not null,
@@ -168,8 +183,11 @@ create table holdfast.entities (
   tenant text not null,
   branch text,
   request uuid not null,
+  operation uuid,
+  item integer,
   type text not null,
   identity bytea not null,
+  removal boolean default false not null,
   hash bytea not null,
   fields jsonb not null,
   warnings jsonb,
@@ -180,6 +198,7 @@ create table holdfast.entities (
   settled_at timestamp with time zone,
   plans integer default 0 not null,
   plan_hash bytea,
+  planned_at timestamp with time zone,
   approved_hash bytea,
   decided_by text,
   decided_at timestamp with time zone,
@@ -191,21 +210,24 @@ create table holdfast.entities (
   token bigint,
   lease_until timestamp with time zone,
   constraint entities_pkey PRIMARY KEY (id),
-  constraint approved_entity_is_open_or_was_applied CHECK (((approved_hash IS NULL) OR (state = ANY (ARRAY[2, 3, 5, 8])))),
+  constraint approved_entity_is_to_be_applied_or_was CHECK (((approved_hash IS NULL) OR (state = ANY (ARRAY[1, 2, 3, 5, 8, 9])))),
+  constraint entity_of_operation_is_an_item CHECK (((operation IS NULL) = (item IS NULL))),
   constraint entity_state_is_known CHECK (((state >= 1) AND (state <= 11))),
+  constraint leased_entity_has_token CHECK (((lease_until IS NULL) OR (token IS NOT NULL))),
   constraint retried_entity_is_due_some_time CHECK (((state <> 9) OR (due_at IS NOT NULL))),
   constraint settled_exactly_when_nothing_happens_by_itself CHECK (((settled_at IS NOT NULL) = (state = ANY (ARRAY[3, 4, 5, 6, 7, 11]))))
 );
-CREATE INDEX entities_approved ON holdfast.entities USING btree (tenant, branch, id) WHERE ((state = 2) AND (approved_hash IS NOT NULL));
-CREATE INDEX entities_by_identity ON holdfast.entities USING btree (tenant, branch, identity, id DESC);
+CREATE INDEX entities_approved ON holdfast.entities USING btree (tenant, branch, id) WHERE ((state = 2) AND (approved_hash IS NOT NULL) AND (operation IS NULL));
+CREATE INDEX entities_by_identity ON holdfast.entities USING btree (tenant, branch, identity, id DESC) WHERE (operation IS NULL);
 CREATE INDEX entities_by_request ON holdfast.entities USING btree (request);
 CREATE INDEX entities_leased ON holdfast.entities USING btree (lease_until) WHERE (lease_until IS NOT NULL);
 CREATE INDEX entities_open ON holdfast.entities USING btree (tenant, branch, id) WHERE (state = 2);
-CREATE INDEX entities_queued ON holdfast.entities USING btree (tenant, branch, id) WHERE (state = 1);
-CREATE INDEX entities_retried ON holdfast.entities USING btree (tenant, branch, identity) WHERE (state = 9);
+CREATE INDEX entities_queued ON holdfast.entities USING btree (tenant, branch, id) WHERE ((state = 1) AND (operation IS NULL));
+CREATE INDEX entities_retried ON holdfast.entities USING btree (tenant, branch, identity) WHERE ((state = 9) AND (operation IS NULL));
 CREATE INDEX entities_that_wait ON holdfast.entities USING gin (waits_for) WHERE (state = 9);
-CREATE INDEX entities_to_retry ON holdfast.entities USING btree (tenant, branch, due_at) WHERE (state = 9);
+CREATE INDEX entities_to_retry ON holdfast.entities USING btree (tenant, branch, due_at) WHERE ((state = 9) AND (operation IS NULL));
 CREATE INDEX entities_to_sweep ON holdfast.entities USING btree (settled_at) WHERE (settled_at IS NOT NULL);
+CREATE UNIQUE INDEX entity_is_one_item ON holdfast.entities USING btree (operation, item) WHERE (operation IS NOT NULL);
 
 create table holdfast.entity_copies (
   entity bigint not null,
@@ -345,13 +367,17 @@ create table holdfast.ingest_requests (
   tenant text not null,
   source text not null,
   message_id text,
+  submitted_by text,
+  scope text,
+  branch text,
   received integer default 0 not null,
   accepted integer default 0 not null,
   copies integer default 0 not null,
   rejected integer default 0 not null,
   at timestamp with time zone default clock_timestamp() not null,
   constraint ingest_requests_pkey PRIMARY KEY (id),
-  constraint ingest_counts_add_up CHECK ((received = ((accepted + copies) + rejected)))
+  constraint ingest_counts_add_up CHECK ((received = ((accepted + copies) + rejected))),
+  constraint snapshot_says_its_branch CHECK (((scope IS NULL) OR (branch IS NOT NULL)))
 );
 CREATE INDEX ingest_requests_by_time ON holdfast.ingest_requests USING btree (tenant, at DESC);
 CREATE INDEX ingest_requests_to_sweep ON holdfast.ingest_requests USING btree (at);
@@ -377,6 +403,34 @@ create table holdfast.inventory_guards (
   lifted_at timestamp with time zone,
   constraint inventory_guards_pkey PRIMARY KEY (tenant, branch),
   constraint held_inventory_says_why CHECK (((held_at IS NULL) = (held_because IS NULL)))
+);
+
+create table holdfast.inventory_scopes (
+  tenant text not null,
+  branch text not null,
+  scope text not null,
+  request uuid not null,
+  members integer not null,
+  grace_seconds integer not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint inventory_scopes_pkey PRIMARY KEY (tenant, branch, scope)
+);
+
+create table holdfast.inventory_settings (
+  tenant text not null,
+  registry text,
+  target text,
+  mode text,
+  rules jsonb,
+  guard jsonb,
+  default_branch text,
+  escalate_seconds integer,
+  expire_seconds integer,
+  version integer default 1 not null,
+  updated_by text not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint inventory_settings_pkey PRIMARY KEY (tenant),
+  constraint plan_mode_is_known CHECK ((mode = ANY (ARRAY['plan-only'::text, 'auto'::text])))
 );
 
 create table holdfast.items (
@@ -670,6 +724,25 @@ create table holdfast.payloads (
   constraint payloads_pkey PRIMARY KEY (operation_id, item_no, part)
 ) partition by RANGE (operation_id);
 
+create table holdfast.plans (
+  operation_id uuid not null,
+  tenant text not null,
+  branch text not null,
+  mode text not null,
+  hash bytea,
+  planned_at timestamp with time zone,
+  told_at timestamp with time zone,
+  escalated_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  decision text,
+  decided_by text,
+  decided_at timestamp with time zone,
+  reason text,
+  constraint plans_pkey PRIMARY KEY (operation_id),
+  constraint plan_decision_has_who_and_when CHECK ((((decision IS NULL) = (decided_by IS NULL)) AND ((decision IS NULL) = (decided_at IS NULL)))),
+  constraint plan_decision_is_known CHECK ((decision = ANY (ARRAY['approve'::text, 'reject'::text])))
+);
+
 create table holdfast.progress (
   operation_id uuid not null,
   stage text not null,
@@ -712,6 +785,18 @@ create table holdfast.schema_migrations (
   applied_at timestamp with time zone default clock_timestamp() not null,
   constraint schema_migrations_pkey PRIMARY KEY (version)
 );
+
+create table holdfast.scope_members (
+  tenant text not null,
+  branch text not null,
+  scope text not null,
+  identity bytea not null,
+  entity bigint not null,
+  missing_since timestamp with time zone,
+  removal bigint,
+  constraint scope_members_pkey PRIMARY KEY (tenant, branch, scope, identity)
+);
+CREATE INDEX scope_members_missing ON holdfast.scope_members USING btree (missing_since) WHERE ((missing_since IS NOT NULL) AND (removal IS NULL));
 
 create table holdfast.search_indexes (
   id integer generated always as identity not null,

@@ -9,12 +9,17 @@ create table holdfast.ingest_requests (
   tenant text not null,
   source text not null,
   message_id text,
+  submitted_by text,
+  -- Of a snapshot: what it says everything of. The branch stands beside it, for a scope lies in one.
+  scope text,
+  branch text,
   received integer not null default 0,
   accepted integer not null default 0,
   copies integer not null default 0,
   rejected integer not null default 0,
   at timestamptz not null default clock_timestamp(),
-  constraint ingest_counts_add_up check (received = accepted + copies + rejected)
+  constraint ingest_counts_add_up check (received = accepted + copies + rejected),
+  constraint snapshot_says_its_branch check (scope is null or branch is not null)
 );
 
 create unique index message_is_taken_once
@@ -27,13 +32,18 @@ create sequence holdfast.entity_ids;
 -- The id is the order of acceptance. `branch` null: not known yet, so nothing happens to the row.
 -- States are the numbers of the wire. `plan_hash` is that of the newest change set, `approved_hash` that
 -- of the one a person has seen. `token` and `lease_until`: held by a worker whose effect leaves Postgres.
+-- Those of an operation are its items: the inbox neither counts copies of them nor works them.
+-- A removal says that a snapshot no longer names what its identity names.
 create table holdfast.entities (
   id bigint primary key,
   tenant text not null,
   branch text,
   request uuid not null,
+  operation uuid,
+  item integer,
   type text not null,
   identity bytea not null,
+  removal boolean not null default false,
   hash bytea not null,
   fields jsonb not null,
   warnings jsonb,
@@ -44,6 +54,7 @@ create table holdfast.entities (
   settled_at timestamptz,
   plans integer not null default 0,
   plan_hash bytea,
+  planned_at timestamptz,
   approved_hash bytea,
   decided_by text,
   decided_at timestamptz,
@@ -58,18 +69,25 @@ create table holdfast.entities (
   constraint settled_exactly_when_nothing_happens_by_itself
     check ((settled_at is not null) = (state in (3, 4, 5, 6, 7, 11))),
   constraint retried_entity_is_due_some_time check (state <> 9 or due_at is not null),
-  constraint approved_entity_is_open_or_was_applied check (approved_hash is null or state in (2, 3, 5, 8))
+  constraint approved_entity_is_to_be_applied_or_was check (approved_hash is null or state in (1, 2, 3, 5, 8, 9)),
+  constraint leased_entity_has_token check (lease_until is null or token is not null),
+  constraint entity_of_operation_is_an_item check ((operation is null) = (item is null))
 );
 
-create index entities_by_identity on holdfast.entities (tenant, branch, identity, id desc);
+create index entities_by_identity on holdfast.entities (tenant, branch, identity, id desc)
+  where operation is null;
+create unique index entity_is_one_item on holdfast.entities (operation, item) where operation is not null;
 create index entities_by_request on holdfast.entities (request);
-create index entities_queued on holdfast.entities (tenant, branch, id) where state = 1;
-create index entities_to_retry on holdfast.entities (tenant, branch, due_at) where state = 9;
-create index entities_retried on holdfast.entities (tenant, branch, identity) where state = 9;
+create index entities_queued on holdfast.entities (tenant, branch, id)
+  where state = 1 and operation is null;
+create index entities_to_retry on holdfast.entities (tenant, branch, due_at)
+  where state = 9 and operation is null;
+create index entities_retried on holdfast.entities (tenant, branch, identity)
+  where state = 9 and operation is null;
 create index entities_that_wait on holdfast.entities using gin (waits_for) where state = 9;
 create index entities_open on holdfast.entities (tenant, branch, id) where state = 2;
 create index entities_approved on holdfast.entities (tenant, branch, id)
-  where state = 2 and approved_hash is not null;
+  where state = 2 and approved_hash is not null and operation is null;
 create index entities_leased on holdfast.entities (lease_until) where lease_until is not null;
 create index entities_to_sweep on holdfast.entities (settled_at) where settled_at is not null;
 
@@ -101,6 +119,89 @@ create table holdfast.inbox_rejects (
 
 create index inbox_rejects_by_request on holdfast.inbox_rejects (request, no);
 create index inbox_rejects_to_sweep on holdfast.inbox_rejects (at);
+
+-- What snapshots have named, scope by scope: what the newest one does not name is missing.
+create table holdfast.inventory_scopes (
+  tenant text not null,
+  branch text not null,
+  scope text not null,
+  request uuid not null,
+  members integer not null,
+  grace_seconds integer not null,
+  at timestamptz not null default clock_timestamp(),
+  primary key (tenant, branch, scope)
+);
+
+create table holdfast.scope_members (
+  tenant text not null,
+  branch text not null,
+  scope text not null,
+  identity bytea not null,
+  -- The entity that named it last.
+  entity bigint not null,
+  missing_since timestamptz,
+  -- The removal that was made of it.
+  removal bigint,
+  primary key (tenant, branch, scope, identity)
+);
+
+create index scope_members_missing on holdfast.scope_members (missing_since)
+  where missing_since is not null and removal is null;
+
+-- How a tenant's entities are planned; what is null is as configured. Read with every batch.
+create table holdfast.inventory_settings (
+  tenant text primary key,
+  registry text,
+  target text,
+  mode text,
+  rules jsonb,
+  guard jsonb,
+  default_branch text,
+  escalate_seconds integer,
+  expire_seconds integer,
+  version integer not null default 1,
+  updated_by text not null,
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint plan_mode_is_known check (mode in ('plan-only', 'auto'))
+);
+
+-- One plan operation: what it was planned for, and what was decided. Its entities are its items.
+create table holdfast.plans (
+  operation_id uuid primary key,
+  tenant text not null,
+  branch text not null,
+  mode text not null,
+  hash bytea,
+  planned_at timestamptz,
+  told_at timestamptz,
+  escalated_at timestamptz,
+  expires_at timestamptz,
+  decision text,
+  decided_by text,
+  decided_at timestamptz,
+  reason text,
+  constraint plan_decision_is_known check (decision in ('approve', 'reject')),
+  constraint plan_decision_has_who_and_when
+    check ((decision is null) = (decided_by is null) and (decision is null) = (decided_at is null))
+);
+
+-- What is asked of a target outside: written before the call, answered in the transaction that settles.
+create table holdfast.apply_attempts (
+  change_set bigint not null,
+  token bigint not null,
+  entity bigint not null,
+  -- The same for every try of one change set.
+  key uuid not null,
+  started_at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,
+  answer jsonb,
+  primary key (change_set, token)
+);
+
+create index apply_attempts_by_entity on holdfast.apply_attempts (entity, started_at desc);
+create index apply_attempts_to_sweep on holdfast.apply_attempts (started_at);
+
+create sequence holdfast.entity_tokens;
 
 -- What an entity would change, or has changed: the newest few of each.
 create table holdfast.change_sets (
@@ -177,3 +278,6 @@ create table holdfast.inventory_guards (
   primary key (tenant, branch),
   constraint held_inventory_says_why check ((held_at is null) = (held_because is null))
 );
+
+insert into holdfast.drains (queue, lane)
+  select 'reconcile', lane from generate_series(0, 3) as lane;
