@@ -1,9 +1,8 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { OnResults, Processor } from "../contracts/plugins.ts";
 import type { ClaimedItem, PostedResult } from "../contracts/job.ts";
 import type { OperationRef, WorkReport } from "../contracts/messages.ts";
 import { claimBatches, loadClaimedItems, type ClaimedLease } from "../db/job-claim.ts";
-import { endLease, endOwnLeases, OWN_KEY } from "../db/job-lanes.ts";
+import { endLease, endOwnLeases, OWN_KEY, releaseOwnLeases } from "../db/job-lanes.ts";
 import { expireDueLeases, extendLeases, releaseLeases } from "../db/job-leases.ts";
 import { postResults } from "../db/job-post.ts";
 import { closeSettledBatches, wakeSettledJobs } from "../db/job-settled.ts";
@@ -14,6 +13,7 @@ import { linesOfPost } from "../domain/job-log.ts";
 import { backoffMs, classify, deferredUntil } from "../domain/faults.ts";
 import { inTime } from "./in-time.ts";
 import { answersOf, errorText } from "./job-answers.ts";
+import { patiently } from "./patience.ts";
 import type { Solitude } from "./solitude.ts";
 
 /**
@@ -124,17 +124,8 @@ export class JobLane {
 
   /** Undefined when there was none. */
   async #oneBatch(): Promise<Worked | undefined> {
-    const { db, ref, job, identity, lane } = this.#context;
-    const { leases } = await claimBatches(db, {
-      pipelines: [job.pipeline],
-      operation: ref.id,
-      limit: 1,
-      key: OWN_KEY,
-      worker: `${identity}/${lane}`,
-      held: MANY,
-      heartbeat: true,
-    });
-    const lease = leases[0];
+    const { db, ref, job, signal } = this.#context;
+    const lease = await this.#claim();
     if (!lease) return undefined;
     // What crashed a worker once is not to take others along: its last time it is alone in its process.
     const suspect = lease.delivery > 1 && lease.delivery >= job.deliveries;
@@ -144,13 +135,32 @@ export class JobLane {
       return "next";
     }
     this.#alone = false;
-    const items = (await loadClaimedItems(db, [lease]))[0]!;
+    const items = (await patiently(signal, () => loadClaimedItems(db, [lease])))[0]!;
     if (items.length === 0) {
-      await closeSettledBatches(db, ref.id, ref.generation, [lease.batch]);
+      await patiently(signal, () => closeSettledBatches(db, ref.id, ref.generation, [lease.batch]));
       await wakeSettledJobs(db, ref.id);
       return "next";
     }
     return this.#work(lease, items);
+  }
+
+  /** A claim whose answer was lost may hold a batch. Nothing of it was begun, so it goes back first. */
+  #claim(): Promise<ClaimedLease | undefined> {
+    const { db, ref, job, identity, lane, signal } = this.#context;
+    const worker = `${identity}/${lane}`;
+    return patiently(signal, async (failures) => {
+      if (failures > 0) await releaseOwnLeases(db, ref, worker);
+      const { leases } = await claimBatches(db, {
+        pipelines: [job.pipeline],
+        operation: ref.id,
+        limit: 1,
+        key: OWN_KEY,
+        worker,
+        held: MANY,
+        heartbeat: true,
+      });
+      return leases[0];
+    });
   }
 
   async #work(lease: ClaimedLease, items: readonly ClaimedItem[]): Promise<Worked> {
@@ -195,18 +205,12 @@ export class JobLane {
     const { db, ref, onResults, signal } = this.#context;
     const repeatKey = `${lease.generation}/${lease.batch}/${lease.lease}/${results[0]!.item ?? "all"}`;
     const post = { operationId: ref.id, key: OWN_KEY, repeatKey, results };
-    for (let failures = 1; ; failures++) {
-      try {
-        const { answer, settled, closed } = await postResults(db, post, onResults);
-        this.#done += settled.length;
-        if (answer)
-          await this.#tell(linesOfPost({ job: ref.id, key: OWN_KEY, answer, settled, closed }));
-        return;
-      } catch (error) {
-        if (classify(error) !== "infrastructure") throw error;
-        await sleep(backoffMs(failures, { baseMs: 200, capMs: 5_000 }), undefined, { signal });
-      }
-    }
+    const { answer, settled, closed } = await patiently(signal, () =>
+      postResults(db, post, onResults),
+    );
+    this.#done += settled.length;
+    if (!answer) return;
+    await this.#tell(linesOfPost({ job: ref.id, key: OWN_KEY, answer, settled, closed }));
   }
 
   // After the commit, and never a reason to fail.
@@ -287,8 +291,11 @@ export class JobLane {
     if (await endLease(db, lease)) await expireDueLeases(db);
   }
 
-  // One that cannot be given back now runs out.
+  // One that cannot be given back while there is time runs out.
   async #release(lease: ClaimedLease): Promise<void> {
-    await releaseLeases(this.#context.db, [lease.handle], OWN_KEY).catch(() => undefined);
+    const { db, signal } = this.#context;
+    await patiently(signal, () => releaseLeases(db, [lease.handle], OWN_KEY)).catch(
+      () => undefined,
+    );
   }
 }

@@ -1,3 +1,4 @@
+import { LEASES_STAGE } from "./job-stages.ts";
 import type { LeaseRef } from "./job-handles.ts";
 import type { Queryable } from "./pool.ts";
 
@@ -35,4 +36,31 @@ export async function endOwnLeases(
     [job.id, job.generation, lane ?? null],
   );
   return rowCount ?? 0;
+}
+
+/**
+ * Gives back what one lane of one worker holds of a job, at no cost of a delivery: for a lane that knows
+ * it has begun nothing, but not whether its claim was answered. Answers how many leases it was.
+ */
+export async function releaseOwnLeases(
+  db: Queryable,
+  job: { id: string; generation: number },
+  worker: string,
+): Promise<number> {
+  const { rows } = await db.query<{ released: number }>(
+    `with released as (
+       update holdfast.job_batches
+          set state = 'ready', delivery = delivery - 1, holder = null, leased_until = null,
+              beat_until = null, ready_at = clock_timestamp()
+        where operation_id = $1 and generation = $2 and state = 'leased' and holder = $3
+       returning no
+     ), counted as (
+       insert into holdfast.progress_deltas (operation_id, source, stage, outcome, n)
+       select $1, 'release/' || gen_random_uuid(), '${LEASES_STAGE}', 'releases', count(*)::int
+         from released having count(*) > 0
+     )
+     select count(*)::int as released from released`,
+    [job.id, job.generation, `${OWN_KEY}/${worker}`],
+  );
+  return rows[0]!.released;
 }

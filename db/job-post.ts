@@ -112,7 +112,11 @@ async function writePost(
   const nothing = { settled: [], batches: [], generation: 0 };
   const job = await begin(tx, post, source);
   if (!job || !sees(job.tenant)) return { answer: undefined, ...nothing };
-  if (job.answer) return { answer: toldBefore(job.answer, post, named), ...nothing };
+  if (job.answer) {
+    // Whoever posted it first may have died before its batches were closed.
+    const answer = toldBefore(job.answer, post, named);
+    return { ...nothing, answer, batches: batchesOf(post, job), generation: job.generation };
+  }
 
   const posted = await expand(tx, post.results, job.leases, operationId);
   const current = posted.filter(({ lease }) => job.running && lease.generation === job.generation);
@@ -149,6 +153,16 @@ async function writePost(
     batches: [...new Set(settled.flatMap(({ item, lease }) => [lease.batch, -item]))],
     generation: job.generation,
   };
+}
+
+/** Of all that is named, an item's own batch included. */
+function batchesOf({ results }: Post, { leases, generation }: Begun): number[] {
+  const batches = results.flatMap(({ handle, item }) => {
+    const lease = leases.get(handle);
+    if (lease?.generation !== generation) return [];
+    return item === undefined ? [lease.batch] : [lease.batch, -item];
+  });
+  return [...new Set(batches)];
 }
 
 interface Begun {

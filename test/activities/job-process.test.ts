@@ -14,7 +14,7 @@ import { JobLane } from "../../activities/job-process.ts";
 import { Solitude } from "../../activities/solitude.ts";
 import { findJob } from "../../db/jobs.ts";
 import type { Db } from "../../db/pool.ts";
-import { fault } from "../support/failing.ts";
+import { fault, watched, type Hook } from "../support/failing.ts";
 import { jobbing, jobWorker, numbered } from "../support/jobbing.ts";
 
 const doubled = (items: readonly ClaimedItem[]): ProcessedItem[] =>
@@ -142,6 +142,49 @@ test("an infrastructure fault costs no delivery, however often it comes", async 
   expect(await finished(ref)).toEqual({ state: "completed", counts: { succeeded: 3 } });
   expect((await holdfast.job.get(ref.id)).leases).toMatchObject({ releases: 5, expiries: 0 });
 });
+
+// Each statement of a lane's call in turn: as it is lost, and as only its answer is.
+test("a lane that loses Postgres at any statement pays no delivery", async () => {
+  const working = async (before: Hook, after: Hook = () => undefined) => {
+    const { submit, db, holdfast, context } = await processing(doubled);
+    const { config } = context;
+    const ref = await submit({ pipeline: "double", items: numbered(3) });
+    await jobWorker(db, config).begin(ref);
+    const seen: string[] = [];
+    const faulty = watched(
+      db,
+      (statement, text) => (seen.push(text), before(statement, text)),
+      after,
+    );
+    await jobWorker(faulty, config)
+      .work(ref)
+      .catch(() => undefined);
+    await jobWorker(db, config).work(ref);
+    const { leases, counts } = await holdfast.job.get(ref.id);
+    await db.close();
+    return { leases, counts, seen };
+  };
+  const { seen } = await working(() => undefined);
+  const first = seen.findIndex((text) => text.includes("claim_job_batches")) + 1;
+  expect(first).toBeGreaterThan(0);
+  for (let at = first; at <= seen.length; at++) {
+    let failed = false;
+    const once: Hook = (statement) => {
+      if (statement !== at || failed) return;
+      failed = true;
+      throw fault("08006");
+    };
+    for (const hooks of [[once], [() => undefined, once]]) {
+      failed = false;
+      const { leases, counts } = await working(hooks[0]!, hooks[1]);
+      expect({ at, ...leases, counts }).toMatchObject({
+        at,
+        expiries: 0,
+        counts: { succeeded: 3 },
+      });
+    }
+  }
+}, 60_000);
 
 test("what is deferred waits until then, and costs no delivery", async () => {
   const until = new Date(Date.now() + 5_000);
