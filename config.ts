@@ -22,6 +22,11 @@ const Settings = z.object({
   TEMPORAL_ADDRESS: z.string().default("127.0.0.1:7233"),
   TEMPORAL_NAMESPACE: z.string().default("default"),
   TEMPORAL_UI_URL: z.string().optional(),
+  /** Where streams are that give no address. */
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\//, "must begin with redis:// or rediss://")
+    .optional(),
   HOLDFAST_HOST: z.string().default("127.0.0.1"),
   HOLDFAST_PORT: number(4780, 0, 65_535),
   HOLDFAST_METRICS_PORT: number(0, 0, 65_535),

@@ -9,6 +9,7 @@ import { note, paint, printFields, printJsonLine, say } from "./output.ts";
 interface Flags {
   temporary?: boolean;
   state: string;
+  redis?: boolean;
   json?: boolean;
 }
 
@@ -18,17 +19,19 @@ export function register(program: Command): void {
     .description("the whole product on this machine: Postgres, Temporal, worker, API and console")
     .option("--temporary", "throw everything away at the end")
     .option("--state <folder>", "where data and logs are kept", STATE_DIR)
+    .option("--redis", "Redis as well, for sources that are streams")
     .option("--json", "print the addresses as one line of JSON when all is ready");
   examples(dev, "holdfast dev", "holdfast dev --temporary").action((flags: Flags) =>
     toItsEnd(() => run(flags)),
   );
 }
 
-async function run({ temporary, state, json }: Flags): Promise<void> {
+async function run({ temporary, state, redis, json }: Flags): Promise<void> {
   const signal = interrupted();
   const { startProduct, StackRunning } = await import("../dev/product.ts");
   const starting = startProduct({
     persist: temporary ? undefined : state,
+    redis,
     log: (line) => note(paint("dim", line)),
     signal,
   });
@@ -59,9 +62,11 @@ function welcome(addresses: Partial<StackAddresses>, state: string | undefined):
   printAddresses(addresses);
   if (state !== undefined) say(`${paint("dim", "state and logs")}  ${state}/`);
   say();
-  const { databaseUrl, temporalAddress, namespace } = addresses;
+  const { databaseUrl, temporalAddress, namespace, redisUrl } = addresses;
   const variables = `DATABASE_URL=${databaseUrl} TEMPORAL_ADDRESS=${temporalAddress}`;
-  const more = namespace === "default" ? "" : ` TEMPORAL_NAMESPACE=${namespace}`;
+  const more =
+    (namespace === "default" ? "" : ` TEMPORAL_NAMESPACE=${namespace}`) +
+    (redisUrl ? ` REDIS_URL=${redisUrl}` : "");
   if (state === STATE_DIR) {
     say("In another terminal, in this folder:");
     say(`  ${command} retain submit README.md --bank first --wait`);
@@ -81,5 +86,6 @@ function printAddresses(addresses: Partial<StackAddresses>): void {
     "Temporal UI": addresses.temporalUiUrl,
     Temporal: addresses.temporalAddress,
     Postgres: addresses.databaseUrl,
+    Redis: addresses.redisUrl,
   });
 }

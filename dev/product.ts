@@ -17,6 +17,8 @@ export { StackRunning };
 export interface ProductOptions {
   /** Directory to keep the state in. Without it everything goes at the end. */
   persist?: string | undefined;
+  /** `true` starts Redis as well. */
+  redis?: boolean | undefined;
   log: (line: string) => void;
   /** Ends a start that is under way. */
   signal: AbortSignal;
@@ -38,9 +40,9 @@ export interface Product {
  * @throws StackRunning, and what the parts throw; nothing is left running then.
  */
 export async function startProduct(options: ProductOptions): Promise<Product | undefined> {
-  const { persist, log, signal } = options;
+  const { persist, redis, log, signal } = options;
   const starting = startStack(
-    persist === undefined ? { durability: "fast", log } : { persist, log },
+    persist === undefined ? { durability: "fast", redis, log } : { persist, redis, log },
   );
   // Getting a server may take minutes; who ends this process before has the leash clean up.
   const stack = await Promise.race([starting, untilAborted(signal)]);
@@ -76,9 +78,16 @@ export async function startProduct(options: ProductOptions): Promise<Product | u
       await stop();
       return undefined;
     }
-    const { temporalAddress, temporalUiUrl, namespace } = stack;
+    const { temporalAddress, temporalUiUrl, namespace, redisUrl } = stack;
     return {
-      addresses: { databaseUrl, temporalAddress, temporalUiUrl, namespace, consoleUrl: server.url },
+      addresses: {
+        databaseUrl,
+        temporalAddress,
+        temporalUiUrl,
+        namespace,
+        ...(redisUrl && { redisUrl }),
+        consoleUrl: server.url,
+      },
       worker,
       dir: stack.dir,
       stop,
@@ -96,6 +105,7 @@ function environmentOf(stack: Stack): NodeJS.ProcessEnv {
     TEMPORAL_ADDRESS: stack.temporalAddress,
     TEMPORAL_NAMESPACE: stack.namespace,
     ...(stack.temporalUiUrl ? { TEMPORAL_UI_URL: stack.temporalUiUrl } : {}),
+    ...(stack.redisUrl ? { REDIS_URL: stack.redisUrl } : {}),
   };
 }
 

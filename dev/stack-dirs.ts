@@ -10,6 +10,7 @@ export interface StackDirs {
   root: string;
   postgres: string;
   temporal: string;
+  redis: string;
 }
 
 /** A fresh directory the Postgres user can reach, to be removed with everything in it. */
@@ -19,7 +20,12 @@ export async function temporaryDirs(): Promise<StackDirs> {
   if (!base) throw new Error("The user Postgres runs as can reach no temporary directory.");
   const root = await mkdtemp(join(resolve(base), "holdfast-"));
   if (user) await chmod(root, 0o711);
-  return { root, postgres: join(root, "postgres"), temporal: join(root, "temporal") };
+  return {
+    root,
+    postgres: join(root, "postgres"),
+    temporal: join(root, "temporal"),
+    redis: join(root, "redis"),
+  };
 }
 
 /**
@@ -42,7 +48,7 @@ export async function keptDirs(state: string): Promise<StackDirs> {
   if (user && !canReach(root, user) && canReach(dirname(root), user)) await chmod(root, 0o711);
   const reachable = !user || canReach(root, user);
   const postgres = reachable ? join(root, "postgres") : await elsewhere(root);
-  return { root, postgres, temporal: join(root, "temporal") };
+  return { root, postgres, temporal: join(root, "temporal"), redis: join(root, "redis") };
 }
 
 async function elsewhere(root: string): Promise<string> {

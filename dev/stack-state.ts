@@ -9,6 +9,8 @@ export interface StackAddresses {
   temporalAddress: string;
   temporalUiUrl?: string | undefined;
   namespace: string;
+  /** When Redis runs beside the stack. */
+  redisUrl?: string | undefined;
   /** Of the HTTP server and console, when one runs beside the stack. */
   consoleUrl?: string | undefined;
 }
@@ -17,6 +19,7 @@ export interface Ports {
   postgres?: number | undefined;
   temporal?: number | undefined;
   temporalUi?: number | undefined;
+  redis?: number | undefined;
 }
 
 interface StackFile {

@@ -6,6 +6,8 @@ import { untilInterrupted } from "./interrupt.ts";
 import { removed, removeWhenGone } from "./leash.ts";
 import { startPostgres } from "./postgres.ts";
 import type { Durability, PostgresServer } from "./postgres.ts";
+import { startRedis } from "./redis.ts";
+import type { RedisServer } from "./redis.ts";
 import { keptDirs, temporaryDirs } from "./stack-dirs.ts";
 import { claimState, recordState, releaseState, StackRunning } from "./stack-state.ts";
 import type { Ports, StackAddresses } from "./stack-state.ts";
@@ -20,11 +22,13 @@ export interface StackOptions {
   persist?: string | undefined;
   /** `false` starts Postgres alone. */
   temporal?: boolean;
+  /** `true` starts Redis as well, which only sources in Redis need. */
+  redis?: boolean | undefined;
   /** `durable` unless told otherwise; `fast` is for state nobody would miss. */
   durability?: Durability;
   /** Settings of the Temporal server, as in its dynamic configuration. */
   temporalConfig?: Record<string, string>;
-  /** Where DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and TEMPORAL_UI_URL are looked up. */
+  /** Where DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_UI_URL and REDIS_URL are looked up. */
   environment?: NodeJS.ProcessEnv;
   log?: (line: string) => void;
 }
@@ -35,6 +39,7 @@ export interface Stack extends StackAddresses {
   /** The servers this stack started; undefined when the address was given from outside. */
   readonly postgres: PostgresServer | undefined;
   readonly temporal: TemporalServer | undefined;
+  readonly redis: RedisServer | undefined;
   /** Stops what it started, in order, and removes temporary state. May be called twice. */
   stop(): Promise<void>;
 }
@@ -59,10 +64,12 @@ export async function startStack(options: StackOptions = {}): Promise<Stack | Po
 
   let postgres: PostgresServer | undefined;
   let temporal: TemporalServer | undefined;
+  let redis: RedisServer | undefined;
   let stopping: Promise<void> | undefined;
   const stop = () => (stopping ??= stopAll());
   async function stopAll(): Promise<void> {
     await temporal?.kill(persist === undefined ? "SIGKILL" : "SIGTERM");
+    await redis?.stop(persist === undefined ? "SIGKILL" : "SIGTERM");
     await postgres?.stop(persist === undefined ? "immediate" : "fast");
     if (persist !== undefined) return releaseState(dirs.root);
     await rm(dirs.root, { recursive: true, force: true, maxRetries: 10 });
@@ -92,15 +99,23 @@ export async function startStack(options: StackOptions = {}): Promise<Stack | Po
           temporal = server;
           return server.address;
         })),
+    options.redis === true &&
+      (environment["REDIS_URL"] ||
+        startRedis({ dir: dirs.redis, durability, port: before.redis, environment, log }).then(
+          (server) => {
+            redis = server;
+            return server.url;
+          },
+        )),
   ]);
   const failure = starts.find((start) => start.status === "rejected");
   if (failure) {
     await stop();
     throw failure.reason;
   }
-  const [databaseUrl, temporalAddress] = starts.map(
+  const [databaseUrl, temporalAddress, redisUrl] = starts.map(
     (start) => (start.status === "fulfilled" && start.value) || "",
-  ) as [string, string];
+  ) as [string, string, string];
   const addresses = {
     databaseUrl,
     ...(temporalAddress && {
@@ -108,30 +123,47 @@ export async function startStack(options: StackOptions = {}): Promise<Stack | Po
       temporalUiUrl: temporal?.uiUrl ?? environment["TEMPORAL_UI_URL"],
     }),
     namespace,
+    ...(redisUrl && { redisUrl }),
   };
-  if (persist !== undefined) await recordState(dirs.root, addresses, portsOf(postgres, temporal));
-  return { ...addresses, dir: dirs.root, postgres, temporal, stop };
+  const stack = { ...addresses, dir: dirs.root, postgres, temporal, redis, stop };
+  // One that is not started this time keeps its port for the next.
+  const ports = { ...before, ...definedPorts(stack) };
+  if (persist !== undefined) await recordState(dirs.root, addresses, ports);
+  return stack;
 }
 
-function portsOf(postgres?: PostgresServer, temporal?: TemporalServer): Ports {
-  return { postgres: postgres?.port, temporal: temporal?.port, temporalUi: temporal?.uiPort };
+function definedPorts({ postgres, temporal, redis }: Partial<Stack>): Ports {
+  return {
+    postgres: postgres?.port,
+    temporal: temporal?.port,
+    temporalUi: temporal?.uiPort,
+    ...(redis && { redis: redis.port }),
+  };
 }
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       temporary: { type: "boolean", default: false },
+      redis: { type: "boolean", default: false },
       state: { type: "string", default: ".holdfast" },
     },
   });
   const stack = await startStack(
-    values.temporary ? { durability: "fast" } : { persist: values.state },
+    values.temporary
+      ? { durability: "fast", redis: values.redis }
+      : { persist: values.state, redis: values.redis },
   ).catch((error: Error) => {
     process.stderr.write(`${error.message}\n`);
     process.exit(error instanceof StackRunning ? 3 : 1);
   });
-  const { postgres, temporal, stop, ...addresses } = stack;
-  const pids = { pid: process.pid, postgresPid: postgres?.pid, temporalPid: temporal?.pid };
+  const { postgres, temporal, redis, stop, ...addresses } = stack;
+  const pids = {
+    pid: process.pid,
+    postgresPid: postgres?.pid,
+    temporalPid: temporal?.pid,
+    ...(redis && { redisPid: redis.pid }),
+  };
   // Whoever reads the line may send a signal at once.
   const interrupted = untilInterrupted();
   process.stdout.write(`${JSON.stringify({ ...addresses, ...pids })}\n`);

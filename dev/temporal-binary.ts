@@ -1,8 +1,8 @@
 import { execFile } from "node:child_process";
 import { mkdir, rename, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { cacheHome } from "./cache-home.ts";
 import { executable, onPath } from "./on-path.ts";
 import { buildTemporal } from "./temporal-build.ts";
 import { downloadTemporal } from "./temporal-download.ts";
@@ -51,7 +51,7 @@ export async function temporalBinary(options: TemporalBinaryOptions = {}): Promi
       `temporal: ${installed} is passed over: ${binary ? `its server ${binary.serverVersion} is older than ${OLDEST_SERVER.join(".")}` : "it does not run"}`,
     );
   }
-  const dir = join(cacheHome(environment), "holdfast", "temporal", CLI_VERSION);
+  const dir = join(cacheHome(environment), "temporal", CLI_VERSION);
   const cached = join(dir, "temporal");
   if (!(await executable(cached))) {
     await mkdir(dir, { recursive: true });
@@ -99,8 +99,4 @@ async function describe(path: string): Promise<TemporalBinary> {
 function recentEnough({ serverVersion }: TemporalBinary): boolean {
   const [major = 0, minor = 0] = serverVersion.split(".").map(Number);
   return major > OLDEST_SERVER[0] || (major === OLDEST_SERVER[0] && minor >= OLDEST_SERVER[1]);
-}
-
-function cacheHome(environment: NodeJS.ProcessEnv): string {
-  return environment["XDG_CACHE_HOME"] || join(environment["HOME"] || homedir(), ".cache");
 }

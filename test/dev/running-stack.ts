@@ -32,7 +32,7 @@ export async function runStack(...args: string[]): Promise<RunningStack> {
 
 /** This process's environment without the addresses of servers that already run. */
 export function withoutServers(): NodeJS.ProcessEnv {
-  const { DATABASE_URL: _database, TEMPORAL_ADDRESS: _temporal, ...environment } = process.env;
+  const { DATABASE_URL: _, TEMPORAL_ADDRESS: __, REDIS_URL: ___, ...environment } = process.env;
   return environment;
 }
 
