@@ -80,30 +80,63 @@ function bigInteger(literal: string): string | undefined {
  * Canonical JSON (RFC 8785) of a value that may hold bigint, which the `canonicalize` package refuses
  * and gives no way to write: keys in order of code units, integers as digits.
  */
-export function canonicalJson(value: FieldValue): string {
+export function canonicalJson(value: Json): string {
   switch (typeof value) {
     case "string":
-      return JSON.stringify(value);
+      return quoted(value);
     case "number":
       // Beyond 2^53 a double and a bigint of one value must look alike.
       return Number.isInteger(value) && !Number.isSafeInteger(value)
         ? BigInt(value).toString()
         : JSON.stringify(value);
     case "object":
+      if (value === null) return "null";
       break;
     default:
       return String(value);
   }
-  let text = "";
   if (Array.isArray(value)) {
-    for (const part of value as readonly FieldValue[]) {
-      text += text === "" ? canonicalJson(part) : `,${canonicalJson(part)}`;
+    let text = "[";
+    for (const [at, part] of (value as readonly Json[]).entries()) {
+      text += at === 0 ? canonicalJson(part) : `,${canonicalJson(part)}`;
     }
-    return `[${text}]`;
+    return `${text}]`;
   }
-  const fields = value as { readonly [key: string]: FieldValue };
-  for (const key of Object.keys(fields).toSorted()) {
-    text += `${text === "" ? "" : ","}${JSON.stringify(key)}:${canonicalJson(fields[key]!)}`;
+  const fields = value as { readonly [key: string]: Json };
+  const keys = inOrder(Object.keys(fields));
+  let text = "{";
+  for (let at = 0; at < keys.length; at++) {
+    const key = keys[at]!;
+    text += `${at === 0 ? "" : ","}${quoted(key)}:${canonicalJson(fields[key]!)}`;
   }
-  return `{${text}}`;
+  return `${text}}`;
+}
+
+/** Nearly every text: nothing in it is escaped, and looking is quicker than asking the platform. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+}
+
+function inOrder(keys: string[]): string[] {
+  for (let at = 1; at < keys.length; at++) {
+    if (keys[at - 1]! > keys[at]!) return keys.toSorted();
+  }
+  return keys;
+}
+
+/** JSON of what is shown: as the platform writes it, but for bigint, which stands as its digits. */
+export function exactJson(value: unknown, indent?: number): string {
+  let big = false;
+  const text = JSON.stringify(
+    value,
+    (_, part: unknown) => {
+      if (typeof part !== "bigint") return part;
+      big = true;
+      return `${MARK}${part}`;
+    },
+    indent,
+  );
+  return big ? text.replaceAll(/"\\u0000n(-?\d+)"/g, "$1") : text;
 }

@@ -15,6 +15,38 @@ export function entityIdentity(registry: Registry, { type, fields }: EntitySayin
   return hash("sha256", `${type}\n${text}`).slice(0, 32);
 }
 
+/** Whether a matcher of its type is complete. */
+export function isNamed(registry: Registry, { type, fields }: EntitySaying): boolean {
+  const known = registry.types.get(type);
+  return known !== undefined && namedBy(registry, known, fields) !== undefined;
+}
+
+/** Identities of everything that is nested in an entity and named, each once. */
+export function nestedIdentities(registry: Registry, entity: EntitySaying): string[] {
+  const identities = new Set<string>();
+  const open: EntitySaying[] = [entity];
+  for (let one = open.pop(); one; one = open.pop()) {
+    for (const inner of nestedIn(registry, one)) {
+      if (isNamed(registry, inner)) identities.add(entityIdentity(registry, inner));
+      open.push(inner);
+    }
+  }
+  return [...identities];
+}
+
+function* nestedIn(registry: Registry, { type, fields }: EntitySaying): Iterable<EntitySaying> {
+  const known = registry.types.get(type);
+  for (const [name, value] of Object.entries(fields)) {
+    const field = known?.fields.get(name);
+    if (field?.kind !== "reference" && field?.kind !== "references") continue;
+    const all = field.kind === "references" ? (value as readonly Fields[]) : [value as Fields];
+    for (const one of all) {
+      const target = field.generic ? Object.keys(one)[0]! : field.targets[0]!;
+      yield { type: target, fields: field.generic ? (one[target] as Fields) : one };
+    }
+  }
+}
+
 type EntitySaying = Pick<Entity, "type" | "fields">;
 
 function namedBy(registry: Registry, type: InventoryType, fields: Fields): string | undefined {

@@ -18,7 +18,8 @@ export type RejectionCode =
   | "two-types"
   | "timestamp"
   | "branch"
-  | "fields";
+  | "fields"
+  | "missing-identity";
 
 /** Why one entity is not taken. Its siblings are. */
 export interface Rejection {
