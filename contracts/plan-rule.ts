@@ -41,13 +41,24 @@ export const PlanRules = z
     message: "two rules have one name: give each its own",
   });
 
+const Share = z.number().min(0).max(1);
+const Count = z.int().min(0);
+
 /** When too much changes at once, everything waits until somebody has looked. 0: no bound. */
 export const PlanGuard = z.strictObject({
   /** Share of the objects of a tenant, 0 to 1, that one window may change or remove. */
-  maxShare: z.number().min(0).max(1).default(0.2),
+  maxShare: Share.default(0.2),
   /** Objects that one window may change or remove, whatever their share. */
-  maxObjects: z.int().min(0).default(0),
+  maxObjects: Count.default(0),
   /** Below this many objects changed the share does not count: a small inventory may change. */
-  minObjects: z.int().min(0).default(100),
+  minObjects: Count.default(100),
 });
 export type PlanGuard = z.infer<typeof PlanGuard>;
+
+/** Bounds that stand in for those of somebody else; what is absent stays. */
+export const PlanGuardPatch = z.strictObject({
+  maxShare: Share.optional(),
+  maxObjects: Count.optional(),
+  minObjects: Count.optional(),
+});
+export type PlanGuardPatch = z.infer<typeof PlanGuardPatch>;

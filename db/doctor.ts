@@ -2,6 +2,7 @@ import { COMPLETENESS_CHECKS } from "./doctor/completeness.ts";
 import { DERIVED_CHECKS } from "./doctor/derived.ts";
 import { HOUSEKEEPING_CHECKS } from "./doctor/housekeeping.ts";
 import { BUILD_CHECKS } from "./doctor/indexes.ts";
+import { INVENTORY_CHECKS } from "./doctor/inventory.ts";
 import { JOB_CHECKS } from "./doctor/jobs.ts";
 import { LEDGER_CHECKS } from "./doctor/ledger.ts";
 import { QUEUE_CHECKS } from "./doctor/queues.ts";
@@ -21,6 +22,7 @@ export const ROW_CHECKS: readonly RowCheck[] = [
   ...COMPLETENESS_CHECKS,
   ...LEDGER_CHECKS,
   ...JOB_CHECKS,
+  ...INVENTORY_CHECKS,
   ...DERIVED_CHECKS,
   ...BUILD_CHECKS,
   ...HOUSEKEEPING_CHECKS,

@@ -10,6 +10,8 @@ import type { Queryable, Tx } from "./pool.ts";
 export interface InventoryPlace {
   tenant: string;
   branch: string;
+  /** Only what is approved of this plan operation. */
+  operation?: string;
 }
 
 interface Row {

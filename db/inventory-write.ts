@@ -144,7 +144,7 @@ function pairsOf(writes: readonly ObjectWrite[]): [string[], string[]] {
   return [from, writes.flatMap(({ refs }) => refs)];
 }
 
-function expectAll(written: number | null, wanted: number, what: string): void {
+export function expectAll(written: number | null, wanted: number, what: string): void {
   if (written !== wanted) throw new StalePlan(`${wanted - (written ?? 0)} of ${wanted} ${what}`);
 }
 

@@ -15,7 +15,8 @@ import type { Tx } from "./pool.ts";
  *   7. inbox       per (tenant, branch) in order of branch: by whoever takes entities in, so that the
  *                  order of acceptance is the order of commits
  *   8. inventory   per (tenant, branch): by whoever plans or applies; then entities in order of id
- *   9. everything else is insert-only, or one row by its key
+ *   9. target      per target: by whoever claims entities for it, before rows of entities
+ *  10. everything else is insert-only, or one row by its key
  *
  * Capture of a type is put on and taken off under a lock of its own, then the one table it changes.
  */
@@ -30,6 +31,7 @@ const INDEX = 4205;
 const CAPTURE = 4206;
 const INBOX = 4208;
 const INVENTORY = 4209;
+const TARGET = 4210;
 // 4207: claims of one pull worker, in `holdfast.claim_job_batches`.
 
 /** Held by each commit of work; many at once. Finish and cancel wait for them, then close. */
@@ -123,4 +125,17 @@ export async function takeInventory(tx: Tx, tenant: string, branch: string): Pro
     [INVENTORY, `${tenant}/${branch}`],
   );
   return rows[0]!.taken;
+}
+
+/** The same with a wait: for who has a place in line, and stands behind one batch at most. */
+export async function ownInventory(tx: Tx, tenant: string, branch: string): Promise<void> {
+  await tx.query("select pg_advisory_xact_lock($1, hashtext($2))", [
+    INVENTORY,
+    `${tenant}/${branch}`,
+  ]);
+}
+
+/** Held while entities of a target are claimed: no two claims look at one identity at the same time. */
+export async function ownTargetClaims(tx: Tx, target: string): Promise<void> {
+  await tx.query("select pg_advisory_xact_lock($1, hashtext($2))", [TARGET, target]);
 }

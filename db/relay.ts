@@ -2,6 +2,8 @@ import type { Queryable } from "./pool.ts";
 import { isBraked } from "./brakes.ts";
 import { hasFreeIndexMarks } from "./index-claim.ts";
 import { INDEX_QUEUE } from "./index-marks.ts";
+import { INVENTORY_IS_DUE, RECONCILE_QUEUE } from "./plan-due.ts";
+import { targetDrainIsDue } from "./plan-lease.ts";
 
 /**
  * What the relay claims: rows about which Temporal has to be told. A claim is a committed update
@@ -58,7 +60,8 @@ const CANDIDATES = 50;
  * of each scope before a second of any; in a scope by priority, then oldest first. A scope at its
  * cap, or with a million rows waiting, does not hold up the others: each is probed by index. A row
  * that was told and has not begun takes a place until its back-off is over; a paused one takes none,
- * nor does a running job, which waits for whoever claims from it.
+ * nor do a running job, which waits for whoever claims from it, and a running plan, which waits for
+ * whoever decides.
  */
 export async function claimForRelay(
   db: Queryable,
@@ -82,7 +85,7 @@ export async function claimForRelay(
      ), running as (
        select tenant, scope, count(*) as n
          from (select tenant, scope from holdfast.operations
-                where state = 'running' and paused_at is null and kind <> 'job'
+                where state = 'running' and paused_at is null and kind not in ('job', 'plan')
                 union all
                select tenant, scope from holdfast.operations
                 where state = 'accepted' and start_attempts > 0
@@ -161,6 +164,8 @@ const DRAIN_IS_DUE = `d.wake_at <= clock_timestamp()
              or (d.queue = 'deliver' and exists (
                    select from holdfast.deliveries v
                     where v.state = 'pending' and v.due_at <= clock_timestamp()))
+             or (${targetDrainIsDue("d")})
+             or (d.queue = '${RECONCILE_QUEUE}' and ${INVENTORY_IS_DUE})
              or (d.queue = '${INDEX_QUEUE}' and ${hasFreeIndexMarks("d.lane")}))`;
 
 /** Whether there may be anything to tell: all that a relay at rest asks. */

@@ -118,7 +118,7 @@ export const RETENTION: readonly RetentionLine[] = [
   },
   {
     table: "entities",
-    keeps: `${KEEP.entities} days after nothing more happens to them`,
+    keeps: `${KEEP.entities} days after nothing more happens to them, those of a plan with it; what a snapshot names stays`,
     sweep: sweepEntities,
   },
   {
@@ -131,6 +131,16 @@ export const RETENTION: readonly RetentionLine[] = [
     keeps: `${KEEP.rejects} days`,
     sweep: olderThan("inbox_rejects", "at", KEEP.rejects),
   },
+  {
+    table: "apply_attempts",
+    keeps: `${KEEP.entities} days`,
+    sweep: olderThan("apply_attempts", "started_at", KEEP.entities),
+  },
+  { table: "targets", keeps: "for ever, one row a target" },
+  { table: "plans", keeps: "with its operation" },
+  { table: "inventory_scopes", keeps: "for ever, one row a scope" },
+  { table: "scope_members", keeps: "until what it names is removed" },
+  { table: "inventory_settings", keeps: "for ever, one row a tenant" },
   { table: "change_sets", keeps: "the newest 5 of each entity, with it" },
   { table: "objects", keeps: "until removed" },
   { table: "object_keys", keeps: "with its object" },
@@ -177,7 +187,8 @@ async function sweepOperations(tx: Tx, limit: number): Promise<number> {
        returning id
      ), counts as (delete from holdfast.progress where operation_id in (select id from gone)),
         tries as (delete from holdfast.attempts where operation_id in (select id from gone)),
-        jobs as (delete from holdfast.jobs where operation_id in (select id from gone))
+        jobs as (delete from holdfast.jobs where operation_id in (select id from gone)),
+        plans as (delete from holdfast.plans where operation_id in (select id from gone))
      select count(*)::int as n from gone`,
     [KEEP.operations, limit],
   );
@@ -189,7 +200,10 @@ async function sweepEntities(tx: Tx, limit: number): Promise<number> {
     `with gone as (
        delete from holdfast.entities where id in (
          select id from holdfast.entities
-          where settled_at < clock_timestamp() - $1 * interval '1 day' limit $2)
+          where settled_at < clock_timestamp() - $1 * interval '1 day'
+            and not exists (select from holdfast.scope_members m where m.entity = entities.id)
+            and not exists (select from holdfast.operations op where op.id = entities.operation)
+          limit $2)
        returning id
      ), sets as (delete from holdfast.change_sets where entity in (select id from gone))
      select count(*)::int as n from gone`,

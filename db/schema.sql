@@ -25,16 +25,15 @@ create table holdfast.api_keys (
 );
 
 create table holdfast.apply_attempts (
-  change_set bigint not null,
-  token bigint not null,
   entity bigint not null,
+  token bigint not null,
+  change_set bigint,
   key uuid not null,
   started_at timestamp with time zone default clock_timestamp() not null,
   ended_at timestamp with time zone,
   answer jsonb,
-  constraint apply_attempts_pkey PRIMARY KEY (change_set, token)
+  constraint apply_attempts_pkey PRIMARY KEY (entity, token)
 );
-CREATE INDEX apply_attempts_by_entity ON holdfast.apply_attempts USING btree (entity, started_at DESC);
 CREATE INDEX apply_attempts_to_sweep ON holdfast.apply_attempts USING btree (started_at);
 
 create table holdfast.attempts (
@@ -220,13 +219,19 @@ create table holdfast.entities (
 CREATE INDEX entities_approved ON holdfast.entities USING btree (tenant, branch, id) WHERE ((state = 2) AND (approved_hash IS NOT NULL) AND (operation IS NULL));
 CREATE INDEX entities_by_identity ON holdfast.entities USING btree (tenant, branch, identity, id DESC) WHERE (operation IS NULL);
 CREATE INDEX entities_by_request ON holdfast.entities USING btree (request);
+CREATE INDEX entities_decided ON holdfast.entities USING btree (tenant, branch, identity, id DESC) WHERE ((decided_by IS NOT NULL) AND (operation IS NULL));
 CREATE INDEX entities_leased ON holdfast.entities USING btree (lease_until) WHERE (lease_until IS NOT NULL);
-CREATE INDEX entities_open ON holdfast.entities USING btree (tenant, branch, id) WHERE (state = 2);
+CREATE INDEX entities_of_plan ON holdfast.entities USING btree (operation, state, id) WHERE ((operation IS NOT NULL) AND (state = ANY (ARRAY[1, 2, 9])));
+CREATE INDEX entities_open ON holdfast.entities USING btree (tenant, id) WHERE (state = 2);
+CREATE INDEX entities_open_since ON holdfast.entities USING btree (tenant, branch, planned_at) WHERE ((state = 2) AND (approved_hash IS NULL) AND (operation IS NULL));
+CREATE INDEX entities_open_versions ON holdfast.entities USING btree (tenant, branch, identity, id) WHERE ((state = 2) AND (approved_hash IS NULL) AND (operation IS NULL));
 CREATE INDEX entities_queued ON holdfast.entities USING btree (tenant, branch, id) WHERE ((state = 1) AND (operation IS NULL));
 CREATE INDEX entities_retried ON holdfast.entities USING btree (tenant, branch, identity) WHERE ((state = 9) AND (operation IS NULL));
+CREATE INDEX entities_retried_next ON holdfast.entities USING btree (due_at) WHERE ((state = 9) AND (operation IS NULL));
 CREATE INDEX entities_that_wait ON holdfast.entities USING gin (waits_for) WHERE (state = 9);
 CREATE INDEX entities_to_retry ON holdfast.entities USING btree (tenant, branch, due_at) WHERE ((state = 9) AND (operation IS NULL));
 CREATE INDEX entities_to_sweep ON holdfast.entities USING btree (settled_at) WHERE (settled_at IS NOT NULL);
+CREATE INDEX entities_troubled ON holdfast.entities USING btree (tenant, id) WHERE (state = ANY (ARRAY[4, 6, 7]));
 CREATE UNIQUE INDEX entity_is_one_item ON holdfast.entities USING btree (operation, item) WHERE (operation IS NOT NULL);
 
 create table holdfast.entity_copies (
@@ -374,6 +379,7 @@ create table holdfast.ingest_requests (
   accepted integer default 0 not null,
   copies integer default 0 not null,
   rejected integer default 0 not null,
+  missing integer,
   at timestamp with time zone default clock_timestamp() not null,
   constraint ingest_requests_pkey PRIMARY KEY (id),
   constraint ingest_counts_add_up CHECK ((received = ((accepted + copies) + rejected))),
@@ -401,6 +407,7 @@ create table holdfast.inventory_guards (
   held_because text,
   lifted_by text,
   lifted_at timestamp with time zone,
+  escalated_at timestamp with time zone,
   constraint inventory_guards_pkey PRIMARY KEY (tenant, branch),
   constraint held_inventory_says_why CHECK (((held_at IS NULL) = (held_because IS NULL)))
 );
@@ -792,11 +799,14 @@ create table holdfast.scope_members (
   scope text not null,
   identity bytea not null,
   entity bigint not null,
+  request uuid not null,
   missing_since timestamp with time zone,
   removal bigint,
   constraint scope_members_pkey PRIMARY KEY (tenant, branch, scope, identity)
 );
+CREATE INDEX scope_members_entity ON holdfast.scope_members USING btree (entity);
 CREATE INDEX scope_members_missing ON holdfast.scope_members USING btree (missing_since) WHERE ((missing_since IS NOT NULL) AND (removal IS NULL));
+CREATE INDEX scope_members_removed ON holdfast.scope_members USING btree (removal) WHERE (removal IS NOT NULL);
 
 create table holdfast.search_indexes (
   id integer generated always as identity not null,
@@ -860,6 +870,19 @@ create table holdfast.sub_batches (
   constraint sub_batches_pkey PRIMARY KEY (operation_id, no),
   constraint sub_batch_holds_items CHECK ((last_item >= first_item))
 ) partition by RANGE (operation_id);
+
+create table holdfast.targets (
+  name text not null,
+  default_branch text,
+  branch_read_at timestamp with time zone,
+  batch_size integer,
+  failures integer default 0 not null,
+  failing_since timestamp with time zone,
+  retry_at timestamp with time zone,
+  error text,
+  constraint targets_pkey PRIMARY KEY (name),
+  constraint failing_target_says_why CHECK (((failures > 0) = (error IS NOT NULL)))
+);
 
 create table holdfast.webhook_secrets (
   webhook_id uuid not null,

@@ -1,6 +1,7 @@
 import { deliveryDepth } from "./delivery-status.ts";
 import { countFindings } from "./findings.ts";
 import { readIndexLanes, type LaneRow } from "./index-lanes.ts";
+import { readInventoryStats, type InventoryStats } from "./inventory-stats.ts";
 import { readPipelineStats, type PipelineStats } from "./job-stats.ts";
 import { markDepths } from "./marks.ts";
 import type { Db, Queryable } from "./pool.ts";
@@ -23,6 +24,7 @@ export interface Stats {
   index: LaneRow[];
   /** Jobs, by the pipelines their workers ask for. */
   pipelines: PipelineStats[];
+  inventory: InventoryStats;
   openFindings: number;
   workersOnline: number;
 }
@@ -40,6 +42,7 @@ export function readStats(db: Db): Promise<Stats> {
       deliveries: await deliveryDepth(tx),
       index: await readIndexLanes(tx),
       pipelines: await readPipelineStats(tx),
+      inventory: await readInventoryStats(tx),
       openFindings: await countFindings(tx),
       workersOnline: (await onlineWorkers(tx)).length,
     }),

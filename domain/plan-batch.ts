@@ -24,6 +24,7 @@ import {
   type Overlay,
   type Wanted,
 } from "./plan-overlay.ts";
+import { findSuperseded } from "./plan-supersede.ts";
 import type { Registry } from "./registry.ts";
 
 export interface PlanOptions {
@@ -36,13 +37,22 @@ export interface PlanOptions {
   decide: (entity: number, changeSet: ChangeSet) => PlanDecision;
   /** Hears of an entity without a plan before the next one is decided. */
   onFailed?: (entity: number, error: PlanError) => void;
+  /** The same of one that changes nothing. */
+  onUnchanged?: (entity: number) => void;
+  /**
+   * Entities that may be left out when a newer one of the batch says all that they say, and is applied.
+   * Absent: none.
+   */
+  mayLeaveOut?: ReadonlySet<number>;
 }
 
 export type PlannedEntity =
   /** Everything is as it should be. */
   | { outcome: "unchanged"; objectId: ObjectId; warnings: readonly string[] }
   | { outcome: "planned"; objectId: ObjectId; changeSet: ChangeSet; decision: PlanDecision }
-  | { outcome: "failed"; error: PlanError; title: string; warnings: readonly string[] };
+  | { outcome: "failed"; error: PlanError; title: string; warnings: readonly string[] }
+  /** A newer entity of the batch, applied, says all that this one says. */
+  | { outcome: "superseded"; by: number };
 
 /** The end of one object that the batch changes, however often it did. */
 export interface ObjectWrite {
@@ -85,32 +95,79 @@ export function* planBatch(options: PlanOptions): Generator<Wanted, PlannedBatch
   });
   yield* lookUpAll(overlay, batch, laidOut);
 
+  const leftOut = leaveOut(laidOut, options.mayLeaveOut);
   const planned: PlannedEntity[] = [];
-  for (const [no, nodes] of laidOut.entries()) {
+  const planAt = function* (no: number): Generator<Wanted, PlannedEntity, Found> {
+    const nodes = laidOut[no]!;
     const { type: name, fields, warnings } = entities[no]!;
     const type = registry.types.get(name);
     const outcome = "fault" in nodes ? nodes : yield* planOne(overlay, nodes, warnings, newId);
     if ("fault" in outcome) {
       const title = type ? titleOfFields(type, fields, "failed") : name;
-      planned.push({ outcome: "failed", error: outcome, title, warnings });
       options.onFailed?.(no, outcome);
-      continue;
+      return { outcome: "failed", error: outcome, title, warnings };
     }
     const { draft, plan, changeSet } = outcome;
     const objectId = plan.root;
     if (!changeSet) {
       settle(overlay, plan);
-      planned.push({ outcome: "unchanged", objectId, warnings });
-      continue;
+      options.onUnchanged?.(no);
+      return { outcome: "unchanged", objectId, warnings };
     }
     const decision = decide(no, changeSet);
-    planned.push({ outcome: "planned", objectId, changeSet, decision });
-    if (decision !== "apply") continue;
-    commit(draft);
-    settle(overlay, plan);
+    if (decision === "apply") {
+      commit(draft);
+      settle(overlay, plan);
+    }
+    return { outcome: "planned", objectId, changeSet, decision };
+  };
+  for (const no of entities.keys()) {
+    if (leftOut.isLeftOut(no)) continue;
+    planned[no] = yield* planAt(no);
+    const older = leftOut.by(no);
+    if (older.length === 0) continue;
+    if (isThere(planned[no])) {
+      for (const one of older) planned[one] = { outcome: "superseded", by: no };
+      continue;
+    }
+    // Nothing between them speaks of their objects, so the older ones are not too late here.
+    for (const one of older) planned[one] = yield* planAt(one);
+    planned[no] = yield* planAt(no);
   }
   const writes = writesOf(overlay);
   return { entities: planned, writes, arrivals: () => arrivalsOf(overlay, writes) };
+}
+
+function isThere(planned: PlannedEntity): boolean {
+  if (planned.outcome === "planned") return planned.decision === "apply";
+  return planned.outcome === "unchanged";
+}
+
+interface LeftOut {
+  isLeftOut(entity: number): boolean;
+  /** The older ones that an entity stands for, oldest first. */
+  by(entity: number): readonly number[];
+}
+
+function leaveOut(
+  laidOut: readonly (EntityNodes | PlanError)[],
+  may: ReadonlySet<number> | undefined,
+): LeftOut {
+  if (!may || may.size === 0) return { isLeftOut: () => false, by: () => [] };
+  const sound = [...laidOut.keys()].filter((no) => !("fault" in laidOut[no]!));
+  const found = findSuperseded(
+    sound.map((no) => laidOut[no] as EntityNodes),
+    (at) => may.has(sound[at]!),
+  );
+  const newerOf = new Map([...found].map(([older, newer]) => [sound[older]!, sound[newer]!]));
+  const olderOf = new Map<number, number[]>();
+  for (const older of newerOf.keys()) {
+    // The newest of a chain stands for all of it.
+    let newer = newerOf.get(older)!;
+    while (newerOf.has(newer)) newer = newerOf.get(newer)!;
+    olderOf.set(newer, [...(olderOf.get(newer) ?? []), older]);
+  }
+  return { isLeftOut: (no) => newerOf.has(no), by: (no) => olderOf.get(no) ?? [] };
 }
 
 interface PlannedDraft {

@@ -1,6 +1,6 @@
 import type { FieldValue, Fields } from "../contracts/inventory.ts";
 import type { EntityNodes, LateRefs, NodeRefs, PlanNode } from "./plan-nodes.ts";
-import type { Matcher } from "./registry.ts";
+import type { InventoryType, Matcher } from "./registry.ts";
 
 /**
  * Versions that need not be applied because a newer one of the same object says it all. Entities merge
@@ -11,26 +11,132 @@ import type { Matcher } from "./registry.ts";
  * - whatever was accepted between them speaks of other objects, or of the same ones word for word.
  * The entities must be laid out in one batch, in order of acceptance. A version may end superseded only
  * once the newer one has been applied: should that fail, the older one still counts.
- * Answers the number of the newer version by that of the older.
+ * Answers the number of the newer version by that of the older, of those that are candidates.
  */
-export function findSuperseded(entities: readonly EntityNodes[]): ReadonlyMap<number, number> {
+export function findSuperseded(
+  entities: readonly EntityNodes[],
+  isCandidate: (entity: number) => boolean = () => true,
+): ReadonlyMap<number, number> {
   const superseded = new Map<number, number>();
-  const byType = new Map<string, number[]>();
-  for (const [no, { root }] of entities.entries()) {
-    byType.set(root.type.name, [...(byType.get(root.type.name) ?? []), no]);
-  }
-  for (const numbers of byType.values()) {
-    for (const [at, no] of numbers.entries()) {
-      const older = entities[no]!;
-      const next = numbers
-        .slice(at + 1)
-        .find((later) => !surelyOther(older.root, entities[later]!.root));
-      if (next === undefined || !saysAllOf(entities[next]!, older)) continue;
-      const between = entities.slice(no + 1, next);
-      if (between.every((one) => keepsOff(one, older))) superseded.set(no, next);
+  const sightings = createSightings(entities);
+  for (const [no, older] of entities.entries()) {
+    if (!isCandidate(no)) continue;
+    const next = nextAbout(entities, sightings, no);
+    if (next === undefined || !saysAllOf(entities[next]!, older)) continue;
+    if (older.nodes.every((node) => isLeftAlone(sightings, node, no, next))) {
+      superseded.set(no, next);
     }
   }
   return superseded;
+}
+
+/** Where the objects of a batch are spoken of: numbers of entities, in order. */
+interface Sightings {
+  /** What names a node, and by which matcher; absent: it may be any object of its type. */
+  readonly names: ReadonlyMap<PlanNode, { matcher: Matcher; text: string }>;
+  readonly byName: ReadonlyMap<string, readonly Sighting[]>;
+  /** Of each type: the nodes named by each matcher, and by none. */
+  readonly byType: ReadonlyMap<InventoryType, ReadonlyMap<Matcher | undefined, number[]>>;
+}
+
+interface Sighting {
+  entity: number;
+  node: PlanNode;
+}
+
+function createSightings(entities: readonly EntityNodes[]): Sightings {
+  const names = new Map<PlanNode, { matcher: Matcher; text: string }>();
+  const seen = new Set<PlanNode>();
+  const byName = new Map<string, Sighting[]>();
+  const byType = new Map<InventoryType, Map<Matcher | undefined, number[]>>();
+  for (const [entity, { nodes }] of entities.entries()) {
+    // What is referred to comes first, and so has its name already.
+    for (const node of nodes) {
+      if (!seen.has(node)) {
+        seen.add(node);
+        const name = nameOfNode(node, names);
+        if (name) names.set(node, name);
+      }
+      const name = names.get(node);
+      if (name) put(byName, name.text, { entity, node });
+      let ofType = byType.get(node.type);
+      if (!ofType) byType.set(node.type, (ofType = new Map()));
+      put(ofType, name?.matcher, entity);
+    }
+  }
+  return { names, byName, byType };
+}
+
+function put<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key);
+  if (list) list.push(value);
+  else map.set(key, [value]);
+}
+
+/** Nodes of one name mean one object, nodes of two names by one matcher mean two. */
+function nameOfNode(
+  node: PlanNode,
+  names: Sightings["names"],
+): { matcher: Matcher; text: string } | undefined {
+  const matcher = onlyMatcher(node);
+  if (!matcher) return undefined;
+  let text = `${node.type.name} ${matcher.name}`;
+  for (const { field } of matcher.parts) {
+    if (field.kind !== "reference" && field.kind !== "references") {
+      const value = node.values.get(field.name);
+      text += `\n${typeof value} ${typeof value === "string" ? JSON.stringify(value) : String(value)}`;
+      continue;
+    }
+    const [first, ...more] = targetsOf(node, field.name);
+    const named = first && names.get(first);
+    if (more.length > 0 || (first && !named)) return undefined;
+    text += `\n(${named?.text ?? ""})`;
+  }
+  return { matcher, text };
+}
+
+/** The first later entity that is about the same object. */
+function nextAbout(
+  entities: readonly EntityNodes[],
+  { names, byName }: Sightings,
+  no: number,
+): number | undefined {
+  const name = names.get(entities[no]!.root);
+  if (!name) return undefined;
+  const all = byName.get(name.text)!;
+  for (let at = firstAfter(all, no, ({ entity }) => entity); at < all.length; at++) {
+    const { entity, node } = all[at]!;
+    if (entities[entity]!.root === node) return entity;
+  }
+  return undefined;
+}
+
+/** True when nothing between two entities can mean the object of a node, unless it says the same of it. */
+function isLeftAlone(sightings: Sightings, node: PlanNode, from: number, to: number): boolean {
+  const name = sightings.names.get(node);
+  if (!name) return false;
+  const all = sightings.byName.get(name.text)!;
+  for (let at = firstAfter(all, from, ({ entity }) => entity); at < all.length; at++) {
+    if (all[at]!.entity >= to) break;
+    if (all[at]!.node !== node) return false;
+  }
+  for (const [matcher, entities] of sightings.byType.get(node.type)!) {
+    if (matcher === name.matcher) continue;
+    const at = firstAfter(entities, from, (entity) => entity);
+    if (at < entities.length && entities[at]! < to) return false;
+  }
+  return true;
+}
+
+/** Where what comes after an entity begins in a list that is in order of entities. */
+function firstAfter<T>(list: readonly T[], entity: number, of: (one: T) => number): number {
+  let [low, high] = [0, list.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (of(list[middle]!) <= entity) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** True when the newer entity does to every object of the older all that the older does. */
@@ -131,27 +237,6 @@ function refersToAllOf(
 ): boolean {
   if (!newRefs.field.merge || newer.clear.includes(newRefs.field.name)) return true;
   return oldRefs.to.every((node) => newRefs.to.includes(counterparts.get(node)!));
-}
-
-function keepsOff(between: EntityNodes, older: EntityNodes): boolean {
-  return between.nodes.every((one) =>
-    older.nodes.every((other) => one === other || surelyOther(one, other)),
-  );
-}
-
-/** True when two nodes cannot mean one object, whatever the inventory holds. */
-function surelyOther(a: PlanNode, b: PlanNode): boolean {
-  if (a.type !== b.type) return true;
-  const matcher = onlyMatcher(a);
-  if (!matcher || onlyMatcher(b) !== matcher) return false;
-  return matcher.parts.some(({ field }) => {
-    if (field.kind !== "reference" && field.kind !== "references") {
-      return a.values.get(field.name) !== b.values.get(field.name);
-    }
-    const [left, right] = [targetsOf(a, field.name), targetsOf(b, field.name)];
-    if ((left.length === 0) !== (right.length === 0)) return true;
-    return left.length === 1 && right.length === 1 && surelyOther(left[0]!, right[0]!);
-  });
 }
 
 function targetsOf(node: PlanNode, field: string): readonly PlanNode[] {

@@ -1,14 +1,34 @@
 import { SearchType } from "../contracts/search.ts";
 
 /**
- * What is searchable out of the box: retained documents and facts. Visible to callers of the bank's
- * tenant; `viewer.tenants` is absent for callers of all tenants.
+ * What is searchable out of the box: retained documents and facts, and objects of the inventory. Visible
+ * to callers of their tenant; `viewer.tenants` is absent for callers of all tenants.
  */
 
 const ofTheTenant = (bank: string) =>
   `exists (select from {schema}.banks b
             where b.id = ${bank} and b.erased_at is null
               and (viewer -> 'tenants' is null or viewer -> 'tenants' ? b.tenant))`;
+
+/** SQL: a field of an object, where it is text. */
+const text = (field: string) =>
+  `case when jsonb_typeof(t.data -> '${field}') = 'string' then t.data ->> '${field}' end`;
+
+/** By what people look for an object, whatever registry it is of; best first. */
+const OBJECT_FIELDS = [
+  { name: "serial", weight: 50, sql: text("serial"), columns: ["data"] },
+  { name: "asset_tag", weight: 60, sql: text("asset_tag"), columns: ["data"] },
+  { name: "name", weight: 100, sql: text("name"), columns: ["data"] },
+  { name: "address", kind: "address", weight: 110, sql: text("address"), columns: ["data"] },
+  { name: "prefix", kind: "network", weight: 110, sql: text("prefix"), columns: ["data"] },
+  { name: "mac_address", weight: 120, sql: text("mac_address"), columns: ["data"] },
+  { name: "model", weight: 200, sql: text("model"), columns: ["data"] },
+  { name: "slug", weight: 200, sql: text("slug"), columns: ["data"] },
+  { name: "label", weight: 300, sql: text("label"), columns: ["data"] },
+  { name: "version", weight: 400, sql: text("version"), columns: ["data"] },
+  { name: "description", kind: "prose", weight: 500, sql: text("description"), columns: ["data"] },
+  { name: "comments", kind: "prose", weight: 5_000, sql: text("comments"), columns: ["data"] },
+] as const;
 
 export function builtInTypes(schema: string): SearchType[] {
   return [
@@ -80,6 +100,24 @@ export function builtInTypes(schema: string): SearchType[] {
           name: "document",
           sql: "(select p.document_id from {schema}.document_parts p where p.seq = t.part_seq)",
         },
+      ],
+    },
+    {
+      name: "object",
+      label: "Objects",
+      category: "Inventory",
+      table: "objects",
+      schema,
+      visible: "viewer -> 'tenants' is null or viewer -> 'tenants' ? t.tenant",
+      title: `initcap(replace(t.type, '_', ' ')) || ' '
+        || coalesce(${["name", "address", "prefix", "model", "serial", "asset_tag"].map(text).join(", ")}, t.id::text)`,
+      fields: OBJECT_FIELDS,
+      display: [
+        { name: "tenant" },
+        { name: "branch" },
+        { name: "type" },
+        { name: "status", sql: text("status") },
+        { name: "updated", sql: "to_char(t.updated_at, 'YYYY-MM-DD HH24:MI')" },
       ],
     },
   ].map((type) => SearchType.parse(type));

@@ -138,6 +138,7 @@ const CHILDREN = [
   "late_results",
   "job_turns",
   "job_debts",
+  "plans",
 ] as const;
 
 export const COMPLETENESS_CHECKS: readonly RowCheck[] = [

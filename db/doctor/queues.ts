@@ -2,6 +2,7 @@ import { isBraked } from "../brakes.ts";
 import { OLDEST_INDEX_MARKS } from "../index-claim.ts";
 import { INDEX_QUEUE } from "../index-marks.ts";
 import { isDue } from "../marks.ts";
+import { INVENTORY_IS_DUE } from "../plan-due.ts";
 import type { Queryable } from "../pool.ts";
 import { onlineWorkers } from "../workers.ts";
 import { MOST_SUBJECTS, type Check, type Found, type Limits, type RowCheck } from "./check.ts";
@@ -83,6 +84,7 @@ const noWorker: RowCheck = {
       marks: boolean;
       deliveries: boolean;
       indexMarks: boolean | null;
+      entities: boolean;
     }>(
       `select (select count(*)::int from (select from holdfast.operations op
                 where (op.state = 'running' or (op.state = 'accepted'
@@ -91,14 +93,16 @@ const noWorker: RowCheck = {
               exists (select from holdfast.marks m where ${LONG_DUE("m")}) as marks,
               exists (select from holdfast.deliveries d
                        where d.state = 'pending' and ${LONG_DUE("d")}) as deliveries,
-              (select min(oldest) from (${OLDEST_INDEX_MARKS}) m) < ${LONG_AGO} as "indexMarks"`,
+              (select min(oldest) from (${OLDEST_INDEX_MARKS}) m) < ${LONG_AGO} as "indexMarks",
+              ${INVENTORY_IS_DUE} as entities`,
     );
-    const { open, marks, deliveries, indexMarks } = rows[0]!;
+    const { open, marks, deliveries, indexMarks, entities } = rows[0]!;
     const due = [
       open > 0 ? `${open} open operations` : "",
       marks ? "due marks" : "",
       deliveries ? "due deliveries" : "",
       indexMarks ? "marks of written objects that search does not find yet" : "",
+      entities ? "entities to plan" : "",
     ].filter(Boolean);
     if (due.length === 0) return [];
     return [

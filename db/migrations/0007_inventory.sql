@@ -17,6 +17,8 @@ create table holdfast.ingest_requests (
   accepted integer not null default 0,
   copies integer not null default 0,
   rejected integer not null default 0,
+  -- Of a snapshot that was read whole: what it was the first not to name.
+  missing integer,
   at timestamptz not null default clock_timestamp(),
   constraint ingest_counts_add_up check (received = accepted + copies + rejected),
   constraint snapshot_says_its_branch check (scope is null or branch is not null)
@@ -85,9 +87,20 @@ create index entities_to_retry on holdfast.entities (tenant, branch, due_at)
 create index entities_retried on holdfast.entities (tenant, branch, identity)
   where state = 9 and operation is null;
 create index entities_that_wait on holdfast.entities using gin (waits_for) where state = 9;
-create index entities_open on holdfast.entities (tenant, branch, id) where state = 2;
+create index entities_open on holdfast.entities (tenant, id) where state = 2;
+create index entities_troubled on holdfast.entities (tenant, id) where state in (4, 6, 7);
+create index entities_of_plan on holdfast.entities (operation, state, id)
+  where operation is not null and state in (1, 2, 9);
 create index entities_approved on holdfast.entities (tenant, branch, id)
   where state = 2 and approved_hash is not null and operation is null;
+create index entities_open_versions on holdfast.entities (tenant, branch, identity, id)
+  where state = 2 and approved_hash is null and operation is null;
+create index entities_open_since on holdfast.entities (tenant, branch, planned_at)
+  where state = 2 and approved_hash is null and operation is null;
+create index entities_decided on holdfast.entities (tenant, branch, identity, id desc)
+  where decided_by is not null and operation is null;
+create index entities_retried_next on holdfast.entities (due_at)
+  where state = 9 and operation is null;
 create index entities_leased on holdfast.entities (lease_until) where lease_until is not null;
 create index entities_to_sweep on holdfast.entities (settled_at) where settled_at is not null;
 
@@ -137,8 +150,9 @@ create table holdfast.scope_members (
   branch text not null,
   scope text not null,
   identity bytea not null,
-  -- The entity that named it last.
+  -- The entity that named it last, and the snapshot that did, nested or not.
   entity bigint not null,
+  request uuid not null,
   missing_since timestamptz,
   -- The removal that was made of it.
   removal bigint,
@@ -147,6 +161,8 @@ create table holdfast.scope_members (
 
 create index scope_members_missing on holdfast.scope_members (missing_since)
   where missing_since is not null and removal is null;
+create index scope_members_entity on holdfast.scope_members (entity);
+create index scope_members_removed on holdfast.scope_members (removal) where removal is not null;
 
 -- How a tenant's entities are planned; what is null is as configured. Read with every batch.
 create table holdfast.inventory_settings (
@@ -187,18 +203,32 @@ create table holdfast.plans (
 
 -- What is asked of a target outside: written before the call, answered in the transaction that settles.
 create table holdfast.apply_attempts (
-  change_set bigint not null,
-  token bigint not null,
   entity bigint not null,
+  token bigint not null,
+  -- Null: planned and applied in one call, so that nobody has seen the change set yet.
+  change_set bigint,
   -- The same for every try of one change set.
   key uuid not null,
   started_at timestamptz not null default clock_timestamp(),
   ended_at timestamptz,
   answer jsonb,
-  primary key (change_set, token)
+  primary key (entity, token)
 );
 
-create index apply_attempts_by_entity on holdfast.apply_attempts (entity, started_at desc);
+-- How targets outside are doing, for all workers.
+create table holdfast.targets (
+  name text primary key,
+  -- The branch of what names none, once the target has said it.
+  default_branch text,
+  branch_read_at timestamptz,
+  batch_size integer,
+  failures integer not null default 0,
+  failing_since timestamptz,
+  retry_at timestamptz,
+  error text,
+  constraint failing_target_says_why check ((failures > 0) = (error is not null))
+);
+
 create index apply_attempts_to_sweep on holdfast.apply_attempts (started_at);
 
 create sequence holdfast.entity_tokens;
@@ -275,6 +305,8 @@ create table holdfast.inventory_guards (
   held_because text,
   lifted_by text,
   lifted_at timestamptz,
+  -- Somebody has been told that decisions are overdue.
+  escalated_at timestamptz,
   primary key (tenant, branch),
   constraint held_inventory_says_why check ((held_at is null) = (held_because is null))
 );
