@@ -11,6 +11,7 @@ import { ownOperation } from "./locks.ts";
 import { appendLogs } from "./logs.ts";
 import { lockOperation, markFinished, type OperationRow } from "./operations.ts";
 import { countOutcomes, failureReasons, settleOpenItems } from "./outcomes.ts";
+import { closePlan } from "./plan-operation.ts";
 import type { Tx } from "./pool.ts";
 import { addDeltas } from "./progress.ts";
 
@@ -21,6 +22,8 @@ export interface Ending {
   outcome: Extract<Outcome, "failed" | "cancelled" | "lost">;
   reason: string;
   by: string;
+  /** Stands as the reason of the operation, where it ends cancelled. Default: what the ledger says. */
+  verdict?: string;
   /** False: no line of log says so. Default true. */
   persistLogs?: boolean;
 }
@@ -46,6 +49,7 @@ export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished>
     ]);
   }
   const job = row.kind === "job" ? await closeJob(tx, row.id) : undefined;
+  if (row.kind === "plan") await closePlan(tx, row.id, ending);
   // Its items were not all found: however those ended that were, it was not done.
   const uncollected = job !== undefined && job.collector !== null && job.collected_at === null;
   if (uncollected) row.total = await setTotals(tx, row.id);
@@ -60,6 +64,7 @@ export async function finishOperation(tx: Tx, ending: Ending): Promise<Finished>
       : job
         ? jobVerdict(counts, job.max_failed_share, cancelRequested, causes)
         : verdictOf(counts, cancelRequested, causes);
+  if (verdict.state === "cancelled" && ending.verdict) verdict.reason = ending.verdict;
   await markFinished(tx, {
     id: row.id,
     generation: row.generation,

@@ -7,6 +7,8 @@ import { DOCTOR_SCHEDULE } from "../activities/namespace-owner.ts";
 import type { Client } from "@temporalio/client";
 import type { JobSubmit } from "../contracts/job.ts";
 import { drainWorkflowId, rangeWorkflowId } from "../contracts/ids.ts";
+import { ingest } from "../db/inbox.ts";
+import { registryOf } from "../db/inventory-settings.ts";
 import { migrate } from "../db/migrate.ts";
 import { install, makeTables, SEARCHED } from "../test/support/searched-sites.ts";
 import { letters } from "../test/support/letters.ts";
@@ -78,6 +80,24 @@ const scenarios: Record<string, Scenario> = {
     );
     return closed(scene, drainWorkflowId("index", 0));
   },
+  "drain-reconcile": async (scene) => {
+    const { db } = scene.holdfast;
+    const entities = Array.from({ length: 20 }, (_, no) => ({
+      type: "tag",
+      fields: { name: `tag ${no}` },
+      warnings: [],
+    }));
+    const given = { tenant: "default", branch: "main", source: "recorder", entities };
+    await db.transaction((tx) => ingest(tx, registryOf({}, "network"), given));
+    await until(
+      async () =>
+        (await db.query("select 1 from holdfast.entities where state = 1 limit 1")).rows.length ===
+        0,
+      60_000,
+      () => "there are entities that nobody has planned",
+    );
+    return closed(scene, drainWorkflowId("reconcile", 0));
+  },
   "reindex-completed": (scene) => reindexed(scene),
   "reindex-cancelled": (scene) => reindexed(scene, cancelled),
   "reindex-paused-and-resumed": (scene) => reindexed(scene, paused),
@@ -98,6 +118,23 @@ const scenarios: Record<string, Scenario> = {
     workedByItself(scene, { collector: "numbers", collect: { items: 25, page: 10 } }),
   "job-collector-refused": (scene) =>
     workedByItself(scene, { collector: "numbers", collect: { items: 25, refuse: "none there" } }),
+  "plan-approved": (scene) => planned(scene, {}, (id) => scene.holdfast.plan.approve(id)),
+  "plan-rejected": (scene) => planned(scene, {}, (id) => scene.holdfast.plan.reject(id)),
+  "plan-in-parts": (scene) =>
+    planned(scene, { entities: RANGED }, async (id) => {
+      const { items } = await scene.holdfast.plan.changes(id, { limit: 10 });
+      await scene.holdfast.plan.approve(id, { entities: items.map((one) => one.id) });
+      await until(
+        async () => (await scene.holdfast.plan.get(id)).counts.applied === items.length,
+        60_000,
+        () => `${id} applies nothing`,
+      );
+      await scene.holdfast.plan.approve(id);
+    }),
+  "plan-expired": (scene) => planned(scene, { expiresInSeconds: 4 }),
+  "plan-cancelled": (scene) => planned(scene, {}, (id) => cancelled(scene, id)),
+  "review-small": (scene) => reviewed(scene, 20),
+  "review-ranged": (scene) => reviewed(scene, RANGED),
   "doctor-examination": async (scene) => {
     await scene.temporal.schedule.getHandle(DOCTOR_SCHEDULE).trigger();
     const query = `WorkflowType = "examineNow" and ExecutionStatus = "Completed"`;
@@ -207,6 +244,41 @@ async function pulled(
   if (how.meddle !== cancelled) await work();
   await holdfast.operation.wait(id);
   return closed(scene, workflowId);
+}
+
+/** A plan of sites; `decide` is done once it waits. */
+async function planned(
+  { holdfast, ...scene }: Scene,
+  { entities = 5, expiresInSeconds }: { entities?: number; expiresInSeconds?: number },
+  decide?: (id: string) => Promise<unknown>,
+): Promise<{ workflowId: string }> {
+  const name = `site ${performance.now()}`;
+  const { id } = await holdfast.plan.submit(
+    sites(name, entities),
+    expiresInSeconds === undefined ? {} : { expiresInSeconds },
+  );
+  await holdfast.plan.planned(id);
+  await decide?.(id);
+  await holdfast.plan.wait(id);
+  return closed({ holdfast, ...scene }, (await holdfast.operation.get(id)).workflowId);
+}
+
+function sites(name: string, n: number) {
+  return Array.from({ length: n }, (_, no) => ({
+    object_type: "site",
+    entity: { name: `${name} ${no}` },
+  }));
+}
+
+/** A review of what a plan that waits would do. */
+async function reviewed(scene: Scene, entities: number): Promise<{ workflowId: string }> {
+  const { holdfast } = scene;
+  const { id } = await holdfast.plan.submit(sites(`reviewed ${performance.now()}`, entities));
+  await holdfast.plan.planned(id);
+  const review = await holdfast.review.submit({ act: "reject", filter: { operation: id } });
+  await holdfast.operation.wait(review.id);
+  await holdfast.plan.wait(id);
+  return closed(scene, (await holdfast.operation.get(review.id)).workflowId);
 }
 
 async function closed({ temporal }: Scene, workflowId: string): Promise<{ workflowId: string }> {

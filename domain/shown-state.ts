@@ -7,6 +7,8 @@ export interface StateFacts {
   braked: boolean;
   /** Nothing may happen before this: a start asked for later, or every open item waiting. */
   notBefore: Date | null;
+  /** People have to decide before anything else can happen. */
+  awaitsDecision?: boolean;
   workersOnline: number;
   now: Date;
 }
@@ -17,6 +19,7 @@ export function shownState(facts: StateFacts): OperationView["shown"] {
   if (facts.cancelRequested) return "cancelling";
   if (facts.paused || facts.braked) return "paused";
   if (facts.notBefore !== null && facts.notBefore > facts.now) return "deferred";
+  if (facts.awaitsDecision) return "waiting for a decision";
   if (facts.workersOnline === 0) return "waiting for a worker";
   return facts.state;
 }

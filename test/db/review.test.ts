@@ -4,7 +4,7 @@ import { PlanRule } from "../../contracts/plan-rule.ts";
 import { ingest } from "../../db/inbox.ts";
 import { planAndApply, type PlanApplyOptions } from "../../db/plan-apply.ts";
 import type { Db } from "../../db/pool.ts";
-import { decide, type ReviewAct, type ReviewTarget } from "../../db/review.ts";
+import { decide, judge, writeDecisions, type ReviewAct } from "../../db/review.ts";
 import { fresh } from "../support/fresh.ts";
 import { inventoryOf, statesOf } from "../support/inventory-database.ts";
 import { SMALL_REGISTRY } from "../support/inventory-feeds.ts";
@@ -20,8 +20,23 @@ const owner = (name: string, level = 1) => entity("owner", { name, level });
 const take = (db: Db, ...entities: Entity[]) =>
   db.transaction((tx) => ingest(tx, SMALL_REGISTRY, { ...place, source: "test", entities }));
 const plan = (db: Db, options = REVIEW) => planAndApply(db, SMALL_REGISTRY, place, options);
-const act = (db: Db, act: ReviewAct, target: Partial<ReviewTarget> = {}, limit = 1_000) =>
-  decide(db, { tenant: "a", ...target }, { act, by: "ada" }, { limit });
+interface Target {
+  branch?: string;
+  types?: readonly string[];
+  ids?: readonly string[];
+  planHashes?: readonly string[];
+}
+
+const act = (db: Db, act: ReviewAct, { ids, planHashes, ...filter }: Target = {}) =>
+  db.transaction(async (tx) => {
+    const by = { act, by: "ada" };
+    if (!ids) return decide(tx, { tenant: "a", ...filter }, by, { limit: 1_000 });
+    const named = ids.map((id, no) => ({ id, seen: planHashes?.[no] }));
+    const judged = await judge(tx, "a", act, named);
+    const free = judged.flatMap(({ id, refused }) => (refused === undefined ? id : []));
+    await writeDecisions(tx, free, by);
+    return { decided: free.length };
+  });
 const ids = async (db: Db) =>
   (await db.query<{ id: string }>("select id from holdfast.entities order by id")).rows.map(
     ({ id }) => id,
