@@ -5,7 +5,8 @@ import type { Holdfast } from "../../client/index.ts";
 
 /** Where an operation is shown, and where its acts lead back to. */
 export function homeOf({ kind, id }: Pick<OperationView, "kind" | "id">): string {
-  return kind === "job" ? `/jobs/${id}` : `/operations/${id}`;
+  if (kind === "job") return `/jobs/${id}`;
+  return kind === "plan" ? `/plans/${id}` : `/operations/${id}`;
 }
 
 /** What people may do to an operation, each on a page of its own at `/operations/:id/<name>`. */

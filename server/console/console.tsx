@@ -5,6 +5,17 @@ import { assetRoutes } from "./assets.ts";
 import { bankBody, banksBody } from "./banks.tsx";
 import type { Body } from "./body.ts";
 import { documentBody } from "./document.tsx";
+import { inboxBody } from "./inbox.tsx";
+import { requestBody } from "./inbox-request.tsx";
+import { inventoryBody } from "./inventory.tsx";
+import { objectBody } from "./inventory-object.tsx";
+import { deviationBody } from "./deviation.tsx";
+import { liftRoutes } from "./lift.tsx";
+import { planActs } from "./plan-acts.tsx";
+import { planBody, planPulse } from "./plan.tsx";
+import { plansBody } from "./plans.tsx";
+import { reviewActs } from "./review-acts.tsx";
+import { reviewBody } from "./review.tsx";
 import { Frame, renderSections, type Visit } from "./frame.tsx";
 import { jobBody, jobPulse } from "./job.tsx";
 import { jobResultsBody } from "./job-results.tsx";
@@ -43,10 +54,25 @@ export function consoleRoutes(deps: ConsoleDeps & Pick<ServerDeps, "stopping">):
     ({ c, read }) => jobPulse(read, c.req.param("id")!),
   );
   page("/search/status", ({ read }) => searchStatusBody(read));
+  page("/inbox", inboxBody);
+  page("/inbox/requests/:id", requestBody);
+  page(
+    "/plans/:id",
+    (visit) => planBody(visit, deps.settings, visit.c.req.param("id")!),
+    ({ c, read }) => planPulse(read, c.req.param("id")!),
+  );
   app.route("/", actRoutes(frame));
+  app.route("/", liftRoutes(frame));
+  app.route("/", reviewActs(frame));
+  app.route("/", planActs(frame));
   for (const [path, load] of [
     ["/search", searchBody],
     ["/jobs/:id/results", jobResultsBody],
+    ["/review", reviewBody],
+    ["/review/:id", (visit: Visit) => deviationBody(visit, visit.c.req.param("id")!)],
+    ["/plans", plansBody],
+    ["/inventory", inventoryBody],
+    ["/inventory/objects/:id", objectBody],
     ["/banks", banksBody],
     ["/banks/:bank", bankBody],
     ["/banks/:bank/documents/:id", documentBody],

@@ -2,17 +2,29 @@ import type { Child } from "hono/jsx";
 import { OPEN_STATES } from "../../contracts/operation.ts";
 import { countFindings } from "../../db/findings.ts";
 import { countOperations } from "../../db/operations.ts";
+import { countHolds, countReviews } from "../../db/review-counts.ts";
 import { countFailing } from "../../db/search-status.ts";
 import { number } from "./format.ts";
 import { part, partOrFail, valueOr, type Reading } from "./reading.ts";
 
-export type Place = "overview" | "operations" | "jobs" | "search" | "banks";
+export type Place =
+  | "overview"
+  | "operations"
+  | "jobs"
+  | "inbox"
+  | "review"
+  | "inventory"
+  | "search"
+  | "banks";
 
 /** Counts beside the navigation; null: could not be read. */
 export interface NavCounts {
   open: number | null;
   failed: number | null;
   jobs: number | null;
+  /** Deviations that wait for a decision; branches that are held. */
+  toDecide: number | null;
+  held: number | null;
   /** Absent: not this caller's to see. */
   findings?: number | null;
   /** Lanes and indexes of search that cannot go on. Absent as above. */
@@ -22,8 +34,10 @@ export interface NavCounts {
 /** What is open, what failed in 24 hours, what the doctor found, what search cannot do. */
 export async function navCounts({ db, tenants }: Reading): Promise<NavCounts> {
   const wide = tenants === undefined;
-  const [counts, findings, searchFailing] = await Promise.all([
+  const [counts, reviews, holds, findings, searchFailing] = await Promise.all([
     partOrFail(() => countOperations(db, tenants)),
+    part(() => countReviews(db, tenants, COUNTED_TO)),
+    part(() => countHolds(db, tenants)),
     wide ? part(() => countFindings(db)) : undefined,
     wide ? part(() => countFailing(db)) : undefined,
   ]);
@@ -37,6 +51,8 @@ export async function navCounts({ db, tenants }: Reading): Promise<NavCounts> {
     open: sum(OPEN_STATES),
     failed: sum(["failed"]),
     jobs: sum(OPEN_STATES, "job"),
+    toDecide: "value" in reviews ? reviews.value.reduce((all, { open }) => all + open, 0) : null,
+    held: valueOr(holds, null),
     ...(findings ? { findings: valueOr(findings, null) } : {}),
     ...(searchFailing ? { searchFailing: valueOr(searchFailing, null) } : {}),
   };
@@ -79,6 +95,19 @@ export function Nav({ at, counts }: { at: Place | undefined; counts: NavCounts |
         "Jobs",
         counts && <Count n={counts.jobs} words="open" href="/jobs?state=open" />,
       )}
+      {entry(
+        "inbox",
+        "/inbox",
+        "Inbox",
+        counts && <Count n={counts.held} words="held" href="/inbox" tone="warn" />,
+      )}
+      {entry(
+        "review",
+        "/review",
+        "Review",
+        counts && <Count n={counts.toDecide} words="to decide" href="/review" />,
+      )}
+      {entry("inventory", "/inventory", "Inventory")}
       {entry(
         "search",
         "/search",

@@ -20,10 +20,10 @@ export function Header(props: {
       <p class="crumbs">
         <a href="/operations">Operations</a> /{" "}
         <a href={`/operations?kind=${view.kind}`}>{view.kind}</a>
-        {view.kind === "job" && (
+        {(view.kind === "job" || view.kind === "plan") && (
           <>
             {" "}
-            / <a href={homeOf(view)}>as a job</a>
+            / <a href={homeOf(view)}>as a {view.kind}</a>
           </>
         )}
       </p>

@@ -6,10 +6,14 @@ import { lastExamined } from "../../db/installation.ts";
 import { markDepths } from "../../db/marks.ts";
 import { countOperations } from "../../db/operations.ts";
 import { finishedInLastHour, overdueStarts } from "../../db/throughput.ts";
+import { countReviews } from "../../db/review-counts.ts";
 import { onlineWorkers } from "../../db/workers.ts";
 import type { Body } from "./body.ts";
 import { FinishedChart } from "./finished-chart.tsx";
 import { Pipelines, Unserved } from "./job-pipelines.tsx";
+import { Holds } from "./holds.tsx";
+import { InventoryLag } from "./overview-inventory.tsx";
+import { COUNTED_TO } from "./review.tsx";
 import { Brakes } from "./overview-brakes.tsx";
 import { Findings, Narrow, Overdue, SHOWN_FINDINGS } from "./overview-findings.tsx";
 import { ByKind } from "./overview-kinds.tsx";
@@ -34,6 +38,9 @@ export async function overviewBody({ db, holdfast, tenants }: Reading): Promise<
     brakes,
     pipelines,
     pullWorkers,
+    inbox,
+    holds,
+    reviews,
   ] = await Promise.all([
     wide ? part(() => listFindings(db, SHOWN_FINDINGS + 1)) : undefined,
     part(() => lastExamined(db)),
@@ -47,6 +54,9 @@ export async function overviewBody({ db, holdfast, tenants }: Reading): Promise<
     part(() => listBrakes(db)),
     part(() => holdfast.job.pipelines()),
     part(() => holdfast.job.workers()),
+    part(() => holdfast.inbox.status()),
+    part(() => holdfast.inventory.holds.list()),
+    part(() => countReviews(db, tenants, COUNTED_TO)),
   ]);
   return {
     title: "Overview",
@@ -57,6 +67,7 @@ export async function overviewBody({ db, holdfast, tenants }: Reading): Promise<
           <h1>Overview</h1>
           {overdue && <Overdue part={overdue} online={valueOr(workers, []).length} />}
           <Unserved pipelines={pipelines} workers={pullWorkers} />
+          <Holds part={holds} />
           {findings ? (
             <Findings part={findings} examined={valueOr(examined, null)} />
           ) : (
@@ -65,6 +76,7 @@ export async function overviewBody({ db, holdfast, tenants }: Reading): Promise<
         </>
       ),
       "by-kind": <ByKind part={counts} />,
+      inventory: <InventoryLag inbox={inbox} reviews={reviews} />,
       finished: <FinishedChart part={finished} />,
       brakes: <Brakes part={brakes} tenants={tenants} />,
       ...(marks && lanes && deliveries

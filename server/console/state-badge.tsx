@@ -10,6 +10,9 @@ const SHAPES = {
   triangle: <path d="M6 2 10.5 10h-9z" />,
   diamond: <path d="M6 1.5 10.5 6 6 10.5 1.5 6z" />,
   dash: <path d="M2.5 6h7" />,
+  plus: <path d="M6 2v8M2 6h8" />,
+  minus: <path d="M2 6h8" />,
+  wave: <path d="M1.5 7c1.5-3 3-3 4.5-1s3 2 4.5-1" />,
 } as const;
 
 const STATES: Record<string, [shape: keyof typeof SHAPES, tone: string]> = {
@@ -47,6 +50,31 @@ const STATES: Record<string, [shape: keyof typeof SHAPES, tone: string]> = {
   "not installed": ["ring", "warn"],
   "not as it should be": ["triangle", "bad"],
   building: ["dot", "busy"],
+  // What a change does to an object, and to a field
+  create: ["plus", "good"],
+  update: ["wave", "warn"],
+  delete: ["minus", "bad"],
+  created: ["plus", "good"],
+  updated: ["wave", "warn"],
+  deleted: ["minus", "bad"],
+  "as it is": ["ring", "quiet"],
+  added: ["plus", "good"],
+  changed: ["wave", "warn"],
+  removed: ["minus", "bad"],
+  // Entities
+  queued: ["ring", "quiet"],
+  planning: ["dot", "busy"],
+  applying: ["dot", "busy"],
+  applied: ["check", "good"],
+  "no changes": ["dash", "good"],
+  ignored: ["slash", "quiet"],
+  errored: ["triangle", "bad"],
+  "waits to be tried again": ["clock", "warn"],
+  "waits for a decision": ["diamond", "warn"],
+  "approved, to be applied": ["dot", "busy"],
+  held: ["bars", "warn"],
+  rejected: ["cross", "bad"],
+  stale: ["triangle", "warn"],
   // Log levels
   debug: ["dash", "quiet"],
   info: ["ring", "quiet"],

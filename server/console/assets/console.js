@@ -26,6 +26,15 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => (button.textContent = "copy"), 1_500);
 });
 
+// One box for all boxes of its form; of no use without this file, so hidden until then.
+document.addEventListener("change", (event) => {
+  const all = event.target.closest?.("[data-check-all]");
+  if (!all) return;
+  for (const box of all.closest("form").querySelectorAll('input[name^="pick."]')) {
+    box.checked = event.target.checked;
+  }
+});
+
 function follow() {
   stop();
   if (document.hidden || ended) return;
@@ -74,6 +83,7 @@ function inUse(section) {
 }
 
 function prepare(root) {
+  for (const label of root.querySelectorAll("[data-check-all][hidden]")) label.hidden = false;
   if (!navigator.clipboard) return;
   for (const button of root.querySelectorAll("[data-copy][hidden]")) button.hidden = false;
 }
