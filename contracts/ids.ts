@@ -28,6 +28,11 @@ export function drainWorkflowId(queue: string, lane: number): string {
   return `drain/${queue}/${lane}`;
 }
 
+/** The workflow that empties a queue: targets outside share one, each with a queue of its own. */
+export function drainWorkflowType(queue: string): string {
+  return queue.startsWith("target-") ? "target" : queue;
+}
+
 /** The inverse of `operationWorkflowId`; undefined for any other workflow. */
 export function parseOperationWorkflowId(workflowId: string): OperationKey | undefined {
   const match =

@@ -41,7 +41,7 @@ export interface ClaimOptions {
 
 export interface Leased {
   token: string;
-  /** In order of acceptance; of one identity never two. */
+  /** In order of acceptance. */
   entities: LeasedEntity[];
 }
 
@@ -85,13 +85,10 @@ export const targetDrainIsDue = (d: string) => `exists (
    and not exists (select from holdfast.targets t
                     where ${d}.queue = 'target-' || t.name and t.retry_at > clock_timestamp())`;
 
-/** More candidates than are taken: of one identity only the oldest counts. */
-const CANDIDATES = 4;
-
 /**
- * Takes the oldest that are due in one lane of a branch: of each identity one, and none that an older
- * version is still to come before, or of which any version is in somebody's hands. Undefined when there
- * is nothing. Claims of one target take turns; they are short.
+ * Takes the oldest that are due in one lane of a branch, and none that an older version waits before, or
+ * of which another version is in somebody's hands. Undefined when there is nothing. Claims of one target
+ * take turns; they are short.
  */
 export async function leaseEntities(
   db: Db,
@@ -106,7 +103,7 @@ export async function leaseEntities(
         (kind) =>
           `(select id from holdfast.entities e
              where tenant = $1 and branch = $2 and ${kind} and get_byte(identity, 0) % $4 = $3
-             order by id limit ${CANDIDATES} * $5)`,
+             order by id limit $5)`,
       )
       .join(" union ");
     const { rows } = await tx.query<LeasedRow>(
@@ -116,19 +113,17 @@ export async function leaseEntities(
                  where tenant = $1 and branch = $2 and token = any ($6::bigint[])
                    and lease_until is not null and operation is null
                    and get_byte(identity, 0) % $4 = $3)
-       ), firsts as (
-         select distinct on (e.identity) e.id
+       ), picked as (
+         select e.id
            from due join holdfast.entities e on e.id = due.id
           where not exists (
             select from holdfast.entities w
              where w.tenant = $1 and w.branch = $2 and w.identity = e.identity and w.id <> e.id
                and w.operation is null
-               and (w.state in (${planning}, ${applying}) and not (w.id < e.id and ${isAbandoned("w")})
-                    or w.id < e.id and (w.state in (${queued}, ${pending_retry}, ${planning}, ${applying})
-                                        or w.state = ${open} and w.approved_hash is not null)))
-          order by e.identity, e.id
-       ), picked as (
-         select id from firsts order by id limit $5
+               and (w.state in (${planning}, ${applying}) and not (${isAbandoned("w")})
+                      and w.token <> all ($6::bigint[])
+                    or w.id < e.id and w.state = ${pending_retry} and w.due_at > clock_timestamp()))
+          order by e.id limit $5
        ), leased as (
          update holdfast.entities e
             set state = case when e.approved_hash is null then ${planning} else ${applying} end,

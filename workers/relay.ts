@@ -1,7 +1,7 @@
 import { WorkflowNotFoundError, type Client } from "@temporalio/client";
 import type { Logger } from "pino";
 import { startOperationWorkflow } from "../activities/start-operation.ts";
-import { drainWorkflowId, operationWorkflowId } from "../contracts/ids.ts";
+import { drainWorkflowId, drainWorkflowType, operationWorkflowId } from "../contracts/ids.ts";
 import { WAKE_SIGNAL, type DrainRef } from "../contracts/messages.ts";
 import { CONTROL_QUEUE } from "../contracts/task-queues.ts";
 import type { Db } from "../db/pool.ts";
@@ -98,7 +98,7 @@ async function forgivingClosed(call: Promise<unknown>): Promise<boolean> {
 }
 
 async function wakeDrain(client: Client, drain: DrainRef): Promise<void> {
-  await client.workflow.signalWithStart(drain.queue, {
+  await client.workflow.signalWithStart(drainWorkflowType(drain.queue), {
     workflowId: drainWorkflowId(drain.queue, drain.lane),
     taskQueue: CONTROL_QUEUE,
     args: [{ queue: drain.queue, lane: drain.lane }],

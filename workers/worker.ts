@@ -6,16 +6,22 @@ import { NativeConnection, Runtime, Worker, type WorkflowBundleOption } from "@t
 import type { Logger } from "pino";
 import { v7 as uuidv7 } from "uuid";
 import { controlActivities, jobActivities, workActivities } from "../activities/index.ts";
+import { createPressure } from "../activities/pressure.ts";
 import type { HoldfastConfig } from "../contracts/config.ts";
 import { Conflict } from "../contracts/errors.ts";
 import { installationOf } from "../db/installation.ts";
+import { readStreams } from "../contracts/stream.ts";
 import { CONTROL_QUEUE, JOB_QUEUE, WORK_QUEUE } from "../contracts/task-queues.ts";
+import { assertInventory } from "../db/inventory-settings.ts";
 import { assertSchema } from "../db/migrate.ts";
 import { assertReachable, openDb } from "../db/pool.ts";
 import { deleteWorker, markWorkerSeen } from "../db/workers.ts";
 import { activityTracing } from "./activity-tracing.ts";
 import { ensureDoctorSchedule } from "./doctor-schedule.ts";
 import { startRelay } from "./relay.ts";
+import { startStreams } from "./stream.ts";
+import { streamMetrics } from "./stream-metrics.ts";
+import { targetWorkers } from "./targets.ts";
 import { startUpkeep } from "./upkeep.ts";
 import { currentWorkflowCode } from "./workflow-code.ts";
 import { VERSION } from "../version.ts";
@@ -30,6 +36,8 @@ export interface WorkerOptions {
   poolSize?: number;
   temporalAddress?: string;
   namespace?: string;
+  /** Where streams are that the configuration gives no address for. */
+  redisUrl?: string | undefined;
   config: HoldfastConfig;
   log: Logger;
   maxRunning?: number;
@@ -53,11 +61,19 @@ const FORCE_MS = 25_000;
 /** Runs a worker, its relay and its upkeep until `signal`. Waits for Temporal as long as it takes. */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { log, config, signal } = options;
+  assertInventory(config);
+  const streams = readStreams(config.inventory?.streams, options.redisUrl);
   const poolSize = options.poolSize ?? 12;
   const at = { url: options.databaseUrl, ...(options.schema ? { schema: options.schema } : {}) };
   const db = openDb({ ...at, size: poolSize, name: "holdfast-worker" });
   // Relay and upkeep must go on when activities hold every connection.
   const ownDb = openDb({ ...at, size: 4, name: "holdfast-upkeep" });
+  // Taking in goes on when planning holds every connection.
+  const streamDb = openDb({
+    ...at,
+    size: Math.max(1, streams.length * 2),
+    name: "holdfast-stream",
+  });
   const identity = `holdfast@${hostname()}#${process.pid}`;
   const worker = { id: uuidv7(), identity, version: VERSION };
   try {
@@ -65,6 +81,17 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await assertSchema(ownDb);
     await markWorkerSeen(ownDb, worker);
     const loops = startUpkeep({ db: ownDb, config, log, worker });
+    const pressure = createPressure();
+    if (streams.length > 0) {
+      const metrics = streamMetrics(Runtime.instance().metricMeter);
+      const reading = startStreams(
+        { db: streamDb, config, log, identity, pressure, metrics },
+        streams,
+      );
+      const stopReading = () => reading.forEach((one) => void one.stop());
+      signal.addEventListener("abort", stopReading, { once: true });
+      loops.push(...reading);
+    }
     try {
       const connection = await connectTemporal(options);
       if (!connection) return;
@@ -84,7 +111,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
           if (error instanceof Conflict) throw error;
           log.warn({ err: error }, "the doctor's schedule could not be made");
         });
-        const deps = { db, config, identity, client, log, limits, draining: signal };
+        const deps = { db, config, identity, client, log, limits, draining: signal, pressure };
         const common = {
           connection,
           namespace: client.options.namespace,
@@ -118,7 +145,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
           activities: jobActivities(deps),
           maxConcurrentActivityTaskExecutions: Math.max(1, Math.floor((poolSize - 4) / 2)),
         });
-        const workers = [control, work, jobs];
+        const targets = await targetWorkers({ db, config, log, draining: signal }, common);
+        const workers = [control, work, jobs, ...targets.workers];
         log.info({ identity, version: VERSION }, "worker is ready");
         const stop = () => {
           for (const one of workers) if (one.getState() === "RUNNING") one.shutdown();
@@ -126,7 +154,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         signal.addEventListener("abort", stop, { once: true });
         const running = Promise.all(workers.map((one) => one.run()));
         if (signal.aborted) stop();
-        await running;
+        await running.finally(() => targets.stop());
       } finally {
         await connection.close();
       }
@@ -135,7 +163,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       await deleteWorker(ownDb, worker.id).catch(() => undefined);
     }
   } finally {
-    await Promise.all([db.close(), ownDb.close()]);
+    await Promise.all([db.close(), ownDb.close(), streamDb.close()]);
   }
 }
 

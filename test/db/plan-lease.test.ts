@@ -62,12 +62,13 @@ test("a write for several is refused whole when one of them is lost", async () =
   expect(rows).toEqual([]);
 });
 
-test("of one identity only the oldest is claimed, and none while another version is held", async () => {
+test("versions of one identity are claimed in their order, and none while another one is held", async () => {
   const { db, take } = await targeting();
   await take([box(1, "big"), box(1, "small"), box(2)]);
   const first = (await leaseEntities(db, place, at, options))!;
   expect(first.entities.map(({ fields }) => [fields["asset"], fields["kind"]])).toEqual([
     ["a1", "big"],
+    ["a1", "small"],
     ["a2", "big"],
   ]);
   expect(await leaseEntities(db, place, at, options)).toBeUndefined();
