@@ -6,14 +6,23 @@ import {
   type EntityInput,
   type IngestAnswer,
 } from "../contracts/inbox.ts";
-import { ingestChunks, type InboxChunk, type Message, type Reject } from "../db/inbox.ts";
-import { findMessage } from "../db/inbox-requests.ts";
+import {
+  CHUNK,
+  CHUNK_LENGTH,
+  ingestChunks,
+  type InboxChunk,
+  type Message,
+  type Reject,
+} from "../db/inbox.ts";
+import { isTaken } from "../db/inbox-requests.ts";
 import { registryOf, settingsOf } from "../db/inventory-settings.ts";
 import { inSavepoint, type Queryable, type Tx } from "../db/pool.ts";
 import type { InboxEntry } from "../domain/inbox-entry.ts";
 import { assertTenant, defaultTenant, type Context } from "./context.ts";
 import { assertRoom } from "./inbox-depth.ts";
 import {
+  branchIn,
+  branchInLine,
   linesIn,
   readInboxEntity,
   readInboxLine,
@@ -36,6 +45,7 @@ export interface IngestOptions extends IngestHeader {
 const LARGE = { statementTimeoutMs: 300_000, lockTimeoutMs: 60_000 };
 /** Entities between which the process may do something else. */
 const AT_ONCE = 100;
+const AT_ONCE_BYTES = 1024 * 1024;
 
 export async function ingestEntities(
   context: Context,
@@ -50,16 +60,15 @@ export async function ingestEntities(
     throw new TooLarge("entities", message);
   }
   const incoming = await openMessage(context, options);
-  const entries: InboxEntry[] = [];
-  const rejects: Reject[] = [];
-  for (const [at, value] of entities.entries()) {
-    if (at % AT_ONCE === AT_ONCE - 1) await setImmediate();
-    const read = incoming.admitted(readInboxEntity(incoming.reading, value, at + 1), at + 1);
-    if (!read) continue;
-    if ("entry" in read) entries.push(read.entry);
-    else rejects.push(read.reject);
+  for (const value of entities) incoming.expect(branchIn(value));
+  async function* reads() {
+    for (let from = 0; from < entities.length; from += AT_ONCE) {
+      const some = entities.slice(from, from + AT_ONCE);
+      yield some.map((value, at) => readInboxEntity(incoming.reading, value, from + at + 1));
+      await setImmediate();
+    }
   }
-  return take(context, incoming, options, chunksIn(entries, rejects));
+  return take(context, incoming, options, reads);
 }
 
 export async function ingestLines(
@@ -68,44 +77,108 @@ export async function ingestLines(
   options: IngestOptions,
 ): Promise<IngestAnswer> {
   const incoming = await openMessage(context, options);
-  const early = await orRepeated(context, incoming, () =>
-    assertRoom(context, incoming.message.tenant, 0),
-  );
-  if (early) return early;
+  await assertRoomOrTaken(context, incoming, 0);
   const spool = await inboxSpool();
   try {
-    let bytes = 0;
-    for await (const line of linesIn(source)) {
-      if (line.no % AT_ONCE === AT_ONCE - 1) await setImmediate();
-      bytes += line.length + 1;
-      assertSize(line.no, bytes);
-      const read = incoming.admitted(readInboxLine(incoming.reading, line), line.no);
-      if (read) await spool.add(read);
+    for await (const line of linesIn(spool.through(source))) {
+      if (line.no > INBOX_LIMITS.lines) {
+        const message = `an upload holds at most ${INBOX_LIMITS.lines} lines: split it`;
+        throw new TooLarge(`line ${line.no}`, message);
+      }
+      incoming.expect(branchInLine(line));
     }
-    return await take(context, incoming, options, spool.chunks());
+    async function* reads() {
+      let some: Read[] = [];
+      let bytes = 0;
+      for await (const line of linesIn(spool.kept())) {
+        some.push(readInboxLine(incoming.reading, line));
+        bytes += line.bytes.length;
+        if (some.length < AT_ONCE && bytes < AT_ONCE_BYTES) continue;
+        yield some;
+        some = [];
+        bytes = 0;
+        await setImmediate();
+      }
+      yield some;
+    }
+    return await take(context, incoming, options, reads);
   } finally {
     await spool.close();
   }
 }
 
-function assertSize(lines: number, bytes: number): void {
-  const { lines: mostLines, uploadBytes } = INBOX_LIMITS;
-  if (lines > mostLines) {
-    throw new TooLarge(`line ${lines}`, `an upload holds at most ${mostLines} lines: split it`);
+/** A message on its way in. */
+class Incoming {
+  /** Entities that may come. */
+  entities = 0;
+  readonly message: Message;
+  readonly reading: ReadOptions;
+  readonly #named = new Set<string | null>();
+
+  constructor(message: Message, reading: ReadOptions) {
+    this.message = message;
+    this.reading = reading;
   }
-  if (bytes > uploadBytes) {
-    throw new TooLarge(`line ${lines}`, `an upload holds at most ${uploadBytes} bytes: split it`);
+
+  /** Notes that there is an entity of a branch, or nothing but what looks like one. */
+  expect(branch: string | undefined): void {
+    this.entities++;
+    if (this.#named.size > INBOX_LIMITS.branches) return;
+    this.#named.add(branch ?? this.message.branch);
+  }
+
+  /**
+   * Branches of its entities, which have to be owned before the first is written. Where too many are
+   * named, all is read to find the first of them that count.
+   */
+  async branches(reads: Reads): Promise<ReadonlySet<string | null>> {
+    const { snapshot, branch } = this.message;
+    if (snapshot) return new Set([branch]);
+    if (this.#named.size <= INBOX_LIMITS.branches) return this.#named;
+    const first = new Set<string | null>();
+    for await (const some of reads()) {
+      for (const read of some) {
+        if (first.size === INBOX_LIMITS.branches) return first;
+        if (read && "entry" in read) first.add(read.entry.branch ?? branch);
+      }
+    }
+    return first;
+  }
+
+  /** Its entities, read while what comes before them is written. One of another branch is a reject. */
+  async *chunks(reads: Reads, branches: ReadonlySet<string | null>): AsyncGenerator<InboxChunk> {
+    let entries: InboxEntry[] = [];
+    let rejects: Reject[] = [];
+    let [no, size, length] = [0, FIRST_CHUNK, 0];
+    for await (const some of reads()) {
+      for (const read of some) {
+        no++;
+        if (!read) continue;
+        if ("reject" in read) rejects.push(read.reject);
+        else if (branches.has(read.entry.branch ?? this.message.branch)) {
+          entries.push(read.entry);
+          length += read.entry.text.length;
+        } else rejects.push(oneBranchTooMany(no, read.entry));
+      }
+      const full = entries.length + rejects.length + AT_ONCE > size;
+      if (!full && length < CHUNK_LENGTH) continue;
+      yield { entries, rejects };
+      [entries, rejects, length] = [[], [], 0];
+      size = Math.min(2 * size, CHUNK);
+    }
+    if (entries.length + rejects.length > 0) yield { entries, rejects };
   }
 }
 
-/** A message on its way in. */
-interface Incoming {
-  message: Message;
-  reading: ReadOptions;
-  branches: Set<string | null>;
-  entities: number;
-  /** Notes of what branch it is; one that names too many of them is a reject. */
-  admitted(read: Read, no: number): Read;
+/** All of it, some at a time; can be read more than once. */
+type Reads = () => AsyncIterable<readonly Read[]>;
+
+/** Few, so that the database soon has something to do. */
+const FIRST_CHUNK = CHUNK / 5;
+
+function oneBranchTooMany(no: number, { text }: InboxEntry): Reject {
+  const message = `is one of more than ${INBOX_LIMITS.branches} in one message: send it in another`;
+  return { no, code: "branch", issues: [{ path: "branch", message }], raw: Buffer.from(text) };
 }
 
 async function openMessage(context: Context, options: IngestOptions): Promise<Incoming> {
@@ -120,83 +193,49 @@ async function openMessage(context: Context, options: IngestOptions): Promise<In
     const message = `is not known yet for tenant ${tenant}, and a snapshot is of one branch: name it`;
     throw new InvalidInput([{ path: "branch", message }]);
   }
-  const branches = new Set<string | null>();
-  const incoming: Incoming = {
-    message: {
-      tenant,
-      branch,
-      branchNow: async (tx) => (await settingsOf(tx, config, tenant)).defaultBranch,
-      source: given.source,
-      messageId: given.messageId,
-      by: actor,
-      snapshot,
-    },
-    reading: {
-      registry: registryOf(config, settings.registry),
-      snapshot: snapshot !== undefined,
-      ...(snapshot && { onlyBranch: branch! }),
-    },
-    branches,
-    entities: 0,
-    admitted(read, no) {
-      if (!read || "reject" in read) return read;
-      const named = read.entry.branch ?? branch;
-      if (!branches.has(named) && branches.size === INBOX_LIMITS.branches) {
-        const message = `is one of more than ${INBOX_LIMITS.branches} in one message: send it in another`;
-        const raw = Buffer.from(read.entry.text);
-        return { reject: { no, code: "branch", issues: [{ path: "branch", message }], raw } };
-      }
-      branches.add(named);
-      incoming.entities++;
-      return read;
-    },
+  const message = {
+    tenant,
+    branch,
+    branchNow: async (tx: Tx) => (await settingsOf(tx, config, tenant)).defaultBranch,
+    source: given.source,
+    messageId: given.messageId,
+    namedBranch: given.branch,
+    by: actor,
+    snapshot,
   };
-  return incoming;
+  return new Incoming(message, {
+    registry: registryOf(config, settings.registry),
+    snapshot: snapshot !== undefined,
+    ...(snapshot && { onlyBranch: branch! }),
+  });
 }
 
 async function take(
   context: Context,
   incoming: Incoming,
   { tx: callers }: IngestOptions,
-  chunks: AsyncIterable<InboxChunk>,
+  reads: Reads,
 ): Promise<IngestAnswer> {
-  const { message, branches, entities } = incoming;
-  const early = await orRepeated(context, incoming, () =>
-    assertRoom(context, message.tenant, entities),
-  );
-  if (early) return early;
-  const work = (tx: Tx) => ingestChunks(tx, message, [...branches], chunks);
+  const { message, entities } = incoming;
+  await assertRoomOrTaken(context, incoming, entities);
+  const branches = await incoming.branches(reads);
+  const work = (tx: Tx) =>
+    ingestChunks(tx, message, [...branches], incoming.chunks(reads, branches));
   if (!callers) return context.db.transaction(work, LARGE);
   const tx = context.db.within(callers);
   return inSavepoint(tx, () => work(tx));
 }
 
 /** A repeat of something taken before is answered even when there is no room for more. */
-async function orRepeated(
-  { db }: Context,
+async function assertRoomOrTaken(
+  context: Context,
   { message }: Incoming,
-  assert: () => Promise<void>,
-): Promise<IngestAnswer | undefined> {
+  entities: number,
+): Promise<void> {
   try {
-    await assert();
-    return undefined;
+    await assertRoom(context, message.tenant, entities);
   } catch (error) {
     if (!(error instanceof LimitExceeded) || message.messageId === undefined) throw error;
-    const before = await findMessage(db, message);
-    if (!before) throw error;
-    return before;
+    if (!(await isTaken(context.db, message))) throw error;
   }
-}
-
-/** Entities of one statement. */
-const AT_A_TIME = 2_500;
-
-async function* chunksIn(
-  entries: readonly InboxEntry[],
-  rejects: readonly Reject[],
-): AsyncGenerator<InboxChunk> {
-  for (let from = 0; from < entries.length; from += AT_A_TIME) {
-    yield { entries: entries.slice(from, from + AT_A_TIME) };
-  }
-  if (rejects.length > 0) yield { entries: [], rejects };
 }

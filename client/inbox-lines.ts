@@ -1,7 +1,8 @@
 import type { Reject } from "../db/inbox.ts";
 import { namedEntry, type InboxEntry } from "../domain/inbox-entry.ts";
-import type { Json } from "../domain/exact-json.ts";
+import { storedJson, type Json } from "../domain/exact-json.ts";
 import {
+  isBranch,
   MAX_LINE_BYTES,
   readEntity,
   readLine,
@@ -63,6 +64,29 @@ export interface ReadOptions {
 
 export type Read = { entry: InboxEntry } | { reject: Reject } | undefined;
 
+/**
+ * The branch that an entity names, as far as can be told without reading it. It may name one and be a
+ * reject; one that is taken in names no other.
+ */
+export function branchIn(value: unknown): string | undefined {
+  const branch = (value as { branch?: unknown } | null | undefined)?.branch;
+  return typeof branch === "string" && branch !== "" && isBranch(branch) ? branch : undefined;
+}
+
+/** The same of a line, which is nearly never parsed for it. */
+export function branchInLine({ bytes }: Line): string | undefined {
+  if (!bytes.includes(BRANCH) && !bytes.includes(ESCAPED)) return undefined;
+  try {
+    return branchIn(JSON.parse(bytes.toString().replace(/^\uFEFF/, "")));
+  } catch {
+    return undefined;
+  }
+}
+
+const BRANCH = Buffer.from("branch");
+/** The same name may be written letter by letter. */
+const ESCAPED = Buffer.from("\\u00");
+
 /** Undefined: white space only. */
 export function readInboxLine(options: ReadOptions, { no, bytes, length }: Line): Read {
   const reading = readLine(options.registry, bytes);
@@ -76,7 +100,7 @@ export function readInboxLine(options: ReadOptions, { no, bytes, length }: Line)
 
 /** The same of one entity in a list. `value` may be anything that a program can hold. */
 export function readInboxEntity(options: ReadOptions, value: unknown, no: number): Read {
-  const json = asJson(value, 0);
+  const json = isJson(value, 0) ? value : asJson(value, 0);
   if (json === NOT_JSON) {
     const message = "holds what JSON cannot: send text, numbers, true, false, lists and objects";
     return rejected(no, "not-json", "entity", message);
@@ -114,6 +138,33 @@ function rejected(
 const NOT_JSON = Symbol("not JSON");
 /** Deeper than any entity may be, so that what contains itself is found. */
 const DEEPEST = 64;
+
+/** Whether it can be read as it stands: nearly always, for it was parsed. */
+function isJson(value: unknown, depth: number): value is Json {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+    case "bigint":
+      return true;
+    case "number":
+      return Number.isFinite(value);
+    case "object":
+      break;
+    default:
+      return false;
+  }
+  if (value === null) return true;
+  if (depth > DEEPEST) return false;
+  if (Array.isArray(value)) {
+    for (const part of value as unknown[]) if (!isJson(part, depth + 1)) return false;
+    return true;
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== null && prototype !== Object.prototype) return false;
+  const fields = value as Record<string, unknown>;
+  for (const name in fields) if (!isJson(fields[name], depth + 1)) return false;
+  return true;
+}
 
 function asJson(value: unknown, depth: number): Json | typeof NOT_JSON {
   switch (typeof value) {
@@ -158,8 +209,5 @@ function asJson(value: unknown, depth: number): Json | typeof NOT_JSON {
 }
 
 function rawOf(json: Json): Uint8Array {
-  const text = JSON.stringify(json, (_, part: unknown) =>
-    typeof part === "bigint" ? String(part) : part,
-  );
-  return Buffer.from(text);
+  return Buffer.from(storedJson(json));
 }

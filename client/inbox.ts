@@ -20,6 +20,7 @@ import {
   type RequestView,
 } from "../contracts/inbox.ts";
 import type { Page } from "../contracts/operation.ts";
+import { isStorableTime } from "../contracts/text.ts";
 import { resolveBranch } from "../db/inbox-entities.ts";
 import { findEntity, listEntities } from "../db/inbox-read.ts";
 import { newestEntity, requeue } from "../db/inbox-requeue.ts";
@@ -122,7 +123,7 @@ export function inboxClient(context: Context): InboxClient {
       asking(() => {
         assertTenant(context, tenant);
         const name = parseInput(BranchName, branch, "branch");
-        return db.transaction((tx) => resolveBranch(tx, tenant, name));
+        return resolveBranch(db, tenant, name);
       }),
   };
 }
@@ -164,10 +165,15 @@ async function waitFor(
 
 function placeIn(cursor: string): { at: string; id: string } {
   const [at = "", id = ""] = cursor.split("/");
-  if (/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/.test(at) && RequestId.safeParse(id).success) {
-    return { at, id };
-  }
+  if (isInstant(at) && RequestId.safeParse(id).success) return { at, id };
   throw new InvalidInput([{ path: "after", message: "must be the `next` of the page before" }]);
+}
+
+/** One that is in the calendar, as the database writes it. */
+function isInstant(text: string): boolean {
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/.test(text) || !isStorableTime(text)) return false;
+  const time = new Date(text);
+  return !Number.isNaN(time.getTime()) && time.toISOString().startsWith(text.slice(0, 23));
 }
 
 async function status(context: Context, filter: StatusFilter): Promise<InboxStatus[]> {

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import type { Entity, Fields } from "../contracts/inventory.ts";
 import { canonicalJson } from "./exact-json.ts";
-import { entityIdentity, isNamed, nestedIdentities } from "./inventory-identity.ts";
+import { entityName, identitiesSaid, identityOf, nestedIdentities } from "./inventory-identity.ts";
 import { MAX_LINE_BYTES, type Rejection } from "./inventory-line.ts";
 import type { Registry } from "./registry.ts";
 
@@ -18,23 +18,36 @@ export interface InboxEntry {
   warnings?: string;
   sourceTime?: string;
   branch?: string;
-  /** Of a snapshot: identities of what is nested in it, which it has seen as well. */
+  /** Of a snapshot: identities of what is nested in it, and its own other ones, which it has seen as well. */
   nested?: readonly string[];
 }
 
 export function inboxEntry(registry: Registry, entity: Entity, snapshot = false): InboxEntry {
+  return entryNamed(entityName(registry, entity), registry, entity, snapshot);
+}
+
+function entryNamed(
+  name: string | undefined,
+  registry: Registry,
+  entity: Entity,
+  snapshot: boolean,
+): InboxEntry {
   const { type, fields, warnings, sourceTime, branch } = entity;
   // Hashed as one text and cut afterwards, because putting it together again would copy it.
   const whole = `${type}\n${canonicalJson(fields)}`;
+  const digest = hash("sha256", whole);
+  const text = whole.slice(type.length + 1);
   return {
     type,
-    identity: entityIdentity(registry, entity),
-    hash: hash("sha256", whole),
-    text: whole.slice(type.length + 1),
+    identity: identityOf(type, name ?? text),
+    hash: digest,
+    text,
     ...(warnings.length > 0 && { warnings: JSON.stringify(warnings) }),
     ...(sourceTime !== undefined && { sourceTime }),
     ...(branch !== undefined && { branch }),
-    ...(snapshot && { nested: nestedIdentities(registry, entity) }),
+    ...(snapshot && {
+      nested: [...identitiesSaid(registry, entity), ...nestedIdentities(registry, entity)],
+    }),
   };
 }
 
@@ -47,8 +60,9 @@ export function namedEntry(
   entity: Entity,
   snapshot = false,
 ): InboxEntry | Rejection {
-  if (!isNamed(registry, entity)) return unnamed(registry, entity);
-  const entry = inboxEntry(registry, entity, snapshot);
+  const name = entityName(registry, entity);
+  if (name === undefined) return unnamed(registry, entity);
+  const entry = entryNamed(name, registry, entity, snapshot);
   if (entry.text.length <= MAX_LINE_BYTES) return entry;
   const message = `is longer than ${MAX_LINE_BYTES} bytes: send less in one entity`;
   return { code: "too-long", issues: [{ path: entity.type, message }] };

@@ -10,6 +10,7 @@ import {
   isList,
   isRecord,
   kindOf,
+  LONG_TEXT,
   MAX_DEPTH,
   shown,
   warn,
@@ -39,9 +40,9 @@ export interface CleanFields {
  * dropped with a warning; `metadata` is dropped without.
  */
 export function cleanFields(registry: Registry, type: InventoryType, given: Json): CleanFields {
-  const reading: Reading = { registry, issues: [], warnings: [], objects: 0 };
+  const reading: Reading = { registry, issues: [], warnings: [], objects: 0, long: false };
   const fields = cleanObject(reading, type, given, type.name, 0) ?? {};
-  if (reading.issues.length === 0 && Object.keys(fields).length === 0) {
+  if (reading.issues.length === 0 && isEmpty(fields)) {
     reading.issues.push({ path: type.name, message: "says nothing: give the fields that name it" });
   }
   return { fields, warnings: reading.warnings, issues: reading.issues };
@@ -81,7 +82,7 @@ function cleanObject(
     }
     fields[field.name] = value;
   }
-  checkNames(reading, type, fields, path);
+  if (reading.long) checkNames(reading, type, fields, path);
   return fields;
 }
 
@@ -136,7 +137,7 @@ function cleanReference(
       path,
       depth + 1,
     );
-    return nested && Object.keys(nested).length > 0 ? nested : undefined;
+    return nested && !isEmpty(nested) ? nested : undefined;
   }
   const [named, ...others] = Object.keys(given).filter((key) => given[key] !== null);
   const type = named === undefined ? undefined : typeNamed(reading.registry, named);
@@ -149,7 +150,7 @@ function cleanReference(
     return wrong(reading, path, `must hold one object under the name of its type: ${choice}`);
   }
   const nested = cleanObject(reading, type, given[named!]!, `${path}.${type.name}`, depth + 1);
-  return nested && Object.keys(nested).length > 0 ? { [type.name]: nested } : undefined;
+  return nested && !isEmpty(nested) ? { [type.name]: nested } : undefined;
 }
 
 /** `interface`, and `object_interface` as some feeds write it. */
@@ -205,7 +206,7 @@ function checkNames(
     let longest: string | undefined;
     for (const { field } of matcher.parts) {
       const value = fields[field.name];
-      if (typeof value !== "string" || value.length < 100) continue;
+      if (typeof value !== "string" || value.length < LONG_TEXT) continue;
       bytes += Buffer.byteLength(JSON.stringify(value));
       longest ??= field.name;
     }

@@ -1,12 +1,17 @@
 const RFC_3339 =
   /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):(\d{2}))$/;
 
+/** Nearly every time: in UTC, on a day that every month has, so that nothing has to be reckoned. */
+const PLAIN =
+  /^(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z$/;
+
 /**
  * An RFC 3339 time as the same instant in UTC with nine digits, `2026-03-01T00:00:01.040000000Z`, so
  * that nothing is lost and text sorts as time. Undefined for what is no time or lies outside the years
  * 1 to 9999. A leap second is the second after it.
  */
 export function exactTime(text: string): string | undefined {
+  if (PLAIN.test(text)) return `${text.slice(0, -1).padEnd(20, ".").padEnd(29, "0")}Z`;
   const parts = RFC_3339.exec(text);
   if (!parts) return undefined;
   const [year, month, day, hour, minute, second] = parts.slice(1, 7).map(Number) as [

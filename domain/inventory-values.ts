@@ -17,7 +17,12 @@ export interface Reading {
   issues: InputIssue[];
   warnings: string[];
   objects: number;
+  /** Some text in it is long enough to make a name too long. */
+  long: boolean;
 }
+
+/** Nothing shorter is counted for a name. */
+export const LONG_TEXT = 100;
 
 export function cleanScalar(
   reading: Reading,
@@ -29,6 +34,7 @@ export function cleanScalar(
   if (kind === "text") {
     if (typeof given !== "string")
       return wrong(reading, path, `must be text, not ${kindOf(given)}`);
+    if (given.length >= LONG_TEXT) reading.long = true;
     const unfit = unstorable(given);
     if (unfit) return wrong(reading, path, unfit);
     if (field.oneOf && !field.oneOf.includes(given)) {
@@ -144,7 +150,9 @@ export function isList(value: Json): value is readonly Json[] {
 
 export function isEmpty(value: Json): boolean {
   if (typeof value !== "object" || value === null) return false;
-  return (Array.isArray(value) ? value : Object.keys(value)).length === 0;
+  if (isList(value)) return value.length === 0;
+  for (const _ in value) return false;
+  return true;
 }
 
 export function kindOf(value: Json): string {

@@ -147,7 +147,8 @@ test("a message that comes again is answered as the first time, also when there 
     status: 429,
     retryAfterSeconds: expect.any(Number),
   });
-  const again = await holdfast.inbox.ingestLines(upload(line(site("other"))), options);
+  const same = upload(...["a", "b", "c"].map((name) => line(site(name))));
+  const again = await holdfast.inbox.ingestLines(same, options);
   expect(again).toEqual({ ...first, repeated: true });
   const many = ["a", "b", "c", "d"].map((name) => site(name));
   await expect(holdfast.inbox.ingest(many)).rejects.toThrow(TooLarge);
@@ -155,6 +156,66 @@ test("a message that comes again is answered as the first time, also when there 
     accepted: 1,
   });
   expect((await rowsIn(db))!.entities).toBe(4);
+});
+
+test("a message whose id was used for something else is refused, whatever differs, and changes nothing", async () => {
+  const { db, holdfast } = await fresh();
+  const options = { source: "agent", messageId: "today.ndjson" };
+  const first = await holdfast.inbox.ingest([site("a"), { nonsense: 1 }], options);
+  const different = [
+    [[site("a"), { nonsense: 2 }], options],
+    [[site("b"), { nonsense: 1 }], options],
+    [[site("a"), { nonsense: 1 }, site("c")], options],
+    [[{ nonsense: 1 }, site("a")], options],
+    [[], options],
+    [[{ ...site("a"), branch: "next" }, { nonsense: 1 }], options],
+    [[site("a"), { nonsense: 1 }], { ...options, branch: "next" }],
+    [[site("a"), { nonsense: 1 }], { ...options, snapshot: { scope: "s" } }],
+  ] as const;
+  for (const [entities, of] of different) {
+    await expect(holdfast.inbox.ingest(entities, of)).rejects.toMatchObject({
+      status: 409,
+      code: "key-reused",
+      details: { request: first.request },
+    });
+  }
+  expect(await holdfast.inbox.ingest([site("a"), { nonsense: 1 }], options)).toEqual({
+    ...first,
+    repeated: true,
+  });
+  expect(await rowsIn(db)).toEqual({ requests: 1, entities: 1, rejects: 1 });
+});
+
+test("an entity of a branch that cannot be is a reject of its own, and its siblings land", async () => {
+  const { holdfast } = await fresh();
+  const wrong = ["x\u0000", "\ud800", "x".repeat(201)].map((branch) => ({ ...site("a"), branch }));
+  const entities = [site("b"), ...wrong, { ...site("c"), branch: "next" }];
+  const counts = { accepted: 2, rejected: 3 };
+  expect(await holdfast.inbox.ingest(entities)).toMatchObject(counts);
+  const lines = upload(...entities.map(line));
+  expect(await holdfast.inbox.ingestLines(lines, { tenant: "b" })).toMatchObject(counts);
+});
+
+test("a reject that was given as a program holds it keeps its integers", async () => {
+  const { holdfast } = await fresh();
+  const { request } = await holdfast.inbox.ingest([{ nonsense: 9_007_199_254_740_993n }]);
+  const { items } = await holdfast.inbox.rejects(request);
+  expect(items[0]!.raw).toBe('{"nonsense":9007199254740993}');
+});
+
+test("a cursor that is no instant is refused by name", async () => {
+  const { holdfast } = await fresh();
+  const id = "01990f3e-0000-7000-8000-000000000000";
+  for (const at of [
+    "2026-99-99T99:99:99.999999Z",
+    "2026-02-31T00:00:00.000000Z",
+    "0000-01-01T00:00:00.000000Z",
+  ]) {
+    await expect(holdfast.inbox.requests({ after: `${at}/${id}` })).rejects.toMatchObject({
+      status: 400,
+      issues: [{ path: "after" }],
+    });
+  }
 });
 
 test("a tenant that was full is let in again when it is clearly below its bound", async () => {
@@ -199,6 +260,25 @@ test("limits of one call are told with what to do", async () => {
   expect(await holdfast.inbox.ingest(branches)).toMatchObject({ rejected: 2 });
 });
 
+test("the first hundred branches that count are taken, whatever rejects name and however they are written", async () => {
+  const { db, holdfast } = await fresh();
+  const most = INBOX_LIMITS.branches;
+  const wrong = Array.from({ length: most }, (_, no) => line({ ...site(""), branch: `w${no}` }));
+  const named = Array.from({ length: most + 2 }, (_, no) =>
+    line({ ...site("a"), branch: `b${no}` }).replace("branch", no % 2 ? "br\\u0061nch" : "branch"),
+  );
+  const answer = await holdfast.inbox.ingestLines(upload(...wrong, "\n", ...named, ...named));
+  expect(answer).toMatchObject({ accepted: most, copies: most, rejected: most + 4 });
+  const { items } = await holdfast.inbox.rejects(answer.request, { limit: 200 });
+  expect(items.filter(({ code }) => code === "branch").map(({ no }) => no)).toEqual(
+    [most + 1, most + 2, 2 * most + 3, 2 * most + 4].map((no) => most + no + 1),
+  );
+  const { rows } = await db.query("select distinct branch from holdfast.entities");
+  expect(rows).toHaveLength(most);
+  const alone = line({ ...site("b"), branch: "x" }).replace("branch", "\\u0062ranch");
+  expect(await holdfast.inbox.ingestLines(upload(alone))).toMatchObject({ accepted: 1 });
+});
+
 test("a request tells what became of what it brought, and can be waited for", async () => {
   const { db, holdfast } = await fresh();
   const { request } = await holdfast.inbox.ingest([site("a"), site("a"), site("b")]);
@@ -240,7 +320,11 @@ test("what named no branch while none was known waits, and belongs to it once it
   } as unknown as (typeof context)["config"];
   const holdfast = holdfastOver(newContext({ db, config, actor: "test" }));
   await db.transaction((tx) => setSettings(tx, config, "default", { target: "lab" }, "test"));
-  await holdfast.inbox.ingest([site("a"), { timestamp: AT, tag: { name: "t" }, branch: "known" }, site("a")]);
+  await holdfast.inbox.ingest([
+    site("a"),
+    { timestamp: AT, tag: { name: "t" }, branch: "known" },
+    site("a"),
+  ]);
   const branches = async () =>
     (await db.query("select branch from holdfast.entities order by type, id")).rows.map(
       ({ branch }) => branch,
