@@ -3,7 +3,17 @@ import { Frame, resultTable, type Benchmark } from "./frame.ts";
 
 /** `npm run bench -- <name> [--json] [--quick]`: one benchmark, or `all` of them one after another. */
 
-const NAMES = ["accept", "retain", "progress", "search", "job", "idle"] as const;
+const NAMES = [
+  "accept",
+  "retain",
+  "progress",
+  "search",
+  "job",
+  "inbox",
+  "plan-apply",
+  "plan-scale",
+  "idle",
+] as const;
 const USAGE = `usage: npm run bench -- <name> [--json] [--quick]
 
   <name>    ${NAMES.join(", ")}, or all
