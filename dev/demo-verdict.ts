@@ -1,3 +1,4 @@
+import { inventoryBroken, type InventoryFigures } from "./demo-inventory-verdict.ts";
 import { jobBroken, type JobFigures } from "./demo-job-verdict.ts";
 
 /** What the demo has counted, by other means than the ones that kept the promises. */
@@ -30,6 +31,7 @@ export interface Figures {
   /** Objects of which the search index says something else than their tables. */
   differences: number;
   job: JobFigures;
+  inventory: InventoryFigures;
   seconds: number;
 }
 
@@ -53,6 +55,7 @@ export function brokenPromises(figures: Figures): string[] {
     ...(doctor > 0 ? [`the doctor has ${doctor} findings`] : []),
     ...(differences > 0 ? [`the search index differs from ${differences} objects`] : []),
     ...jobBroken(figures.job),
+    ...inventoryBroken(figures.inventory),
     ...(replayed ? [] : ["replayed, the workflow decides otherwise"]),
   ];
 }

@@ -6,6 +6,7 @@ import { fetchHistory, quietRuntime, replayHistories } from "../workers/replay.t
 import { lazyClient } from "../workers/temporal-client.ts";
 import { currentWorkflowCode } from "../workers/workflow-code.ts";
 import { readmes, textFiles } from "./demo-documents.ts";
+import { inventoried } from "./demo-inventory.ts";
 import { jobbed } from "./demo-job.ts";
 import { demoProgress } from "./demo-progress.ts";
 import { searched } from "./demo-search.ts";
@@ -15,13 +16,15 @@ import { startProduct, type Product } from "./product.ts";
 
 /**
  * The main job, for real: a batch of documents, a worker killed in the middle of it, then a job over
- * thousands of files with pull workers of which one is killed, and the proof that every document and
- * every file reached one outcome. `--docs <folder>` takes other documents, `--once` ends
- * instead of staying up, `--json` ends with one line of figures.
+ * thousands of files with pull workers of which one is killed, an inventory of what is installed, and the
+ * proof that every document and every file reached one outcome. `--docs <folder>` takes other documents,
+ * `--entities <file.ndjson>` another inventory, `--once` ends instead of staying up, `--json` ends with one
+ * line of figures.
  */
 const { values: flags } = parseArgs({
   options: {
     docs: { type: "string" },
+    entities: { type: "string" },
     once: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
@@ -90,8 +93,19 @@ async function demonstrate(product: Product, holdfast: Holdfast): Promise<Figure
     signal: ending.signal,
     say,
   });
+  const inventory = await inventoried(holdfast, {
+    file: flags.entities,
+    signal: ending.signal,
+    say,
+  });
   const proof = await proven(product, holdfast, last, killed, job.workflowId);
-  return { ...proof, differences, job: job.figures, seconds: Number(seconds.toFixed(1)) };
+  return {
+    ...proof,
+    differences,
+    job: job.figures,
+    inventory,
+    seconds: Number(seconds.toFixed(1)),
+  };
 }
 
 interface Kill {
@@ -160,7 +174,7 @@ async function proven(
   view: OperationView,
   killed: Kill | undefined,
   jobWorkflowId: string,
-): Promise<Omit<Figures, "seconds" | "differences" | "job">> {
+): Promise<Omit<Figures, "seconds" | "differences" | "job" | "inventory">> {
   const { databaseUrl, temporalAddress, namespace } = product.addresses;
   const { outcomes, notOnce, unexplained } = await ledgerOf(holdfast, view.id);
   const orphans = await strayRows(holdfast);
@@ -269,6 +283,7 @@ function printAddresses({ addresses }: Product): void {
   );
   say("  npm run holdfast -- bank observations demo");
   say("  npm run holdfast -- search query postgres");
+  say("  npm run holdfast -- inventory list package --tenant packages");
   say("\nCtrl-C stops everything.");
 }
 

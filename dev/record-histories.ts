@@ -5,10 +5,11 @@ import { fileURLToPath } from "node:url";
 import { connect, type Holdfast } from "../client/index.ts";
 import { DOCTOR_SCHEDULE } from "../activities/namespace-owner.ts";
 import type { Client } from "@temporalio/client";
+import { InventorySettingsPatch } from "../contracts/inventory-settings.ts";
 import type { JobSubmit } from "../contracts/job.ts";
 import { drainWorkflowId, rangeWorkflowId } from "../contracts/ids.ts";
 import { ingest } from "../db/inbox.ts";
-import { registryOf } from "../db/inventory-settings.ts";
+import { registryOf, setSettings } from "../db/inventory-settings.ts";
 import { migrate } from "../db/migrate.ts";
 import { install, makeTables, SEARCHED } from "../test/support/searched-sites.ts";
 import { letters } from "../test/support/letters.ts";
@@ -17,6 +18,7 @@ import { recordHistory } from "../workers/history-files.ts";
 import { lazyClient } from "../workers/temporal-client.ts";
 import { spawnWorker } from "./spawn-worker.ts";
 import { startStack, type Stack } from "./stack.ts";
+import practising from "../test/system/fixtures/recorded.config.ts";
 import { until } from "./until.ts";
 
 /**
@@ -27,7 +29,7 @@ import { until } from "./until.ts";
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const FOLDER = fileURLToPath(new URL("../test/replay/histories/", import.meta.url));
 const CONFIG = fileURLToPath(
-  new URL("../test/system/fixtures/searched.config.ts", import.meta.url),
+  new URL("../test/system/fixtures/recorded.config.ts", import.meta.url),
 );
 
 interface Scene {
@@ -81,22 +83,16 @@ const scenarios: Record<string, Scenario> = {
     return closed(scene, drainWorkflowId("index", 0));
   },
   "drain-reconcile": async (scene) => {
-    const { db } = scene.holdfast;
-    const entities = Array.from({ length: 20 }, (_, no) => ({
-      type: "tag",
-      fields: { name: `tag ${no}` },
-      warnings: [],
-    }));
-    const given = { tenant: "default", branch: "main", source: "recorder", entities };
-    await db.transaction((tx) => ingest(tx, registryOf({}, "network"), given));
-    await until(
-      async () =>
-        (await db.query("select 1 from holdfast.entities where state = 1 limit 1")).rows.length ===
-        0,
-      60_000,
-      () => "there are entities that nobody has planned",
-    );
+    await takeTags(scene, "default");
     return closed(scene, drainWorkflowId("reconcile", 0));
+  },
+  "drain-target": async (scene) => {
+    const patch = InventorySettingsPatch.parse({ target: "practice", defaultBranch: "main" });
+    await scene.holdfast.db.transaction((tx) =>
+      setSettings(tx, practising, "practising", patch, "recorder"),
+    );
+    await takeTags(scene, "practising");
+    return closed(scene, drainWorkflowId("target-practice", 0));
   },
   "reindex-completed": (scene) => reindexed(scene),
   "reindex-cancelled": (scene) => reindexed(scene, cancelled),
@@ -151,6 +147,24 @@ const scenarios: Record<string, Scenario> = {
     return { workflowId: found! };
   },
 };
+
+/** Takes some entities in, and waits until somebody has planned them. */
+async function takeTags({ holdfast: { db } }: Scene, tenant: string): Promise<void> {
+  const entities = Array.from({ length: 20 }, (_, no) => ({
+    type: "tag",
+    fields: { name: `tag ${no}` },
+    warnings: [],
+  }));
+  const given = { tenant, branch: "main", source: "recorder", entities };
+  await db.transaction((tx) => ingest(tx, registryOf({}, "network"), given));
+  await until(
+    async () =>
+      (await db.query("select 1 from holdfast.entities where state in (1, 8, 10) limit 1")).rows
+        .length === 0,
+    60_000,
+    () => "there are entities that nobody has planned",
+  );
+}
 
 async function ended(
   scene: Scene,

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { InventoryFigures } from "../../dev/demo-inventory-verdict.ts";
 import type { JobFigures } from "../../dev/demo-job-verdict.ts";
 import { brokenPromises, lineOf, type Figures } from "../../dev/demo-verdict.ts";
 
@@ -14,6 +15,17 @@ const JOB: JobFigures = {
   redeliveries: 1,
   kill: { settled: 3, inHand: 2, signal: "SIGKILL" },
 };
+const INVENTORY: InventoryFigures = {
+  sent: 300,
+  states: { applied: 300 },
+  rejected: 0,
+  again: { no_changes: 300 },
+  changeSetsAgain: 0,
+  expected: { package: 350, release: 300 },
+  found: { package: 350, release: 300 },
+  plan: { changed: 5, approved: 3, applied: 3, rejected: 2 },
+  notAsDecided: [],
+};
 const KEPT: Figures = {
   items: 400,
   state: "completed",
@@ -28,6 +40,7 @@ const KEPT: Figures = {
   replayed: true,
   differences: 0,
   job: JOB,
+  inventory: INVENTORY,
   seconds: 20,
 };
 const FAILED = { outcomes: { succeeded: 399, failed: 1 }, counts: { succeeded: 399, failed: 1 } };
