@@ -4,6 +4,7 @@ import type { HoldfastConfig } from "../contracts/config.ts";
 import { insertAudit } from "../db/audit.ts";
 import { DEFAULT_TENANT } from "../contracts/operation.ts";
 import { DEFAULT_LIMITS, ROW_CHECKS, type Check, type Found, type Limits } from "../db/doctor.ts";
+import { inventoryNameChecks } from "../db/doctor/inventory-names.ts";
 import { relayLag } from "../db/doctor/queues.ts";
 import { searchChecks } from "../db/doctor/search.ts";
 import { resolveFindings, upsertFindings } from "../db/findings.ts";
@@ -114,8 +115,10 @@ interface Look {
 }
 
 async function plan({ db, client, config }: ExamineOptions): Promise<Look[]> {
-  const search = config ? searchChecks(searchRegistry(config, db.schema)) : [];
-  const rowChecks = [...ROW_CHECKS, ...search];
+  const configured = config
+    ? [...inventoryNameChecks(config), ...searchChecks(searchRegistry(config, db.schema))]
+    : [];
+  const rowChecks = [...ROW_CHECKS, ...configured];
   const rows = (check: Check<{ db: Queryable }>): Look => ({
     ...check,
     find: (limits) => inSnapshot(db, (tx) => check.find({ db: tx }, limits)),

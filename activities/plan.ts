@@ -14,7 +14,6 @@ import {
   settleStep,
   type PlanStep,
 } from "../db/plan-operation-apply.ts";
-import { hashOfWaiting, waitingEntities } from "../db/plan-operation-decide.ts";
 import {
   findPlan,
   readStanding,
@@ -149,13 +148,14 @@ class PlanWork {
   /** Nothing to do but for people, or at all. Undefined: there is something to do after all. */
   async #wait(seen: PlanRow): Promise<WorkReport | undefined> {
     const { db } = this.#deps;
-    if (isExpired(seen, Date.now())) return this.#expire();
+    if (isExpired(seen, seen.now.getTime())) return this.#expire();
     const told = await db.transaction((tx) => this.#tell(tx));
     if (told === "nothing waits") return { done: this.#done, complete: true };
     if (!told) return undefined;
     const { plan, line } = told;
-    if (isExpired(plan, Date.now())) return undefined;
-    const nextDueAt = nextLook(plan, Date.now());
+    const now = plan.now.getTime();
+    if (isExpired(plan, now)) return undefined;
+    const nextDueAt = Date.now() + nextLook(plan, now) - now;
     const until = plan.expires_at!.toISOString();
     const waitsFor = `a decision about ${line}, open until ${until};`;
     return { done: this.#done, complete: false, nextDueAt, waitsFor };
@@ -165,13 +165,11 @@ class PlanWork {
     const { id, generation } = this.#ref;
     const plan = (await findPlan(tx, id))!;
     this.#done += await settleStep(tx, { plan, generation, by: this.#deps.identity });
-    const { counts, changes } = await sumPlan(tx, id);
+    const { counts, changes, hash } = await sumPlan(tx, id);
     if (counts.planning > 0 || counts.approved > 0) return undefined;
     if (counts.waiting === 0) return "nothing waits";
     const line = countsLine(changes);
-    const hash = hashOfWaiting(await waitingEntities(tx, id));
-    const now = Date.now();
-    const escalate = escalationOf(plan, now);
+    const escalate = escalationOf(plan, plan.now.getTime());
     const isNew = plan.told_at === null || (counts.stale > 0 && plan.hash !== hash);
     if (!isNew && !escalate) return { plan, line };
     const { input } = (await findOperation(tx, id))!;

@@ -67,7 +67,7 @@ export const reviewActivities = ({ db, identity, draining }: ReviewDeps) => {
 async function reviewOf(db: Db, ref: OperationRef): Promise<ReviewOperation | undefined> {
   const row = await findOperation(db, ref.id);
   if (!row) return undefined;
-  const { act, filter, plannedBefore, reason } = row.input as unknown as Omit<
+  const { act, filter, seen, reason } = row.input as unknown as Omit<
     ReviewOperation,
     "id" | "generation" | "tenant" | "by"
   >;
@@ -78,7 +78,7 @@ async function reviewOf(db: Db, ref: OperationRef): Promise<ReviewOperation | un
     by: row.submitted_by,
     act: ReviewAct.parse(act),
     reason,
-    plannedBefore,
+    seen,
     filter,
   };
 }

@@ -1,19 +1,8 @@
 import { randomUUID } from "node:crypto";
-import type { ChangeSet } from "../contracts/inventory.ts";
 import type { InventorySettings } from "../contracts/inventory-settings.ts";
-import {
-  TargetFault,
-  type PlanAnswer,
-  type TargetError,
-  type TargetPlan,
-} from "../contracts/target.ts";
-import {
-  intendAtOnce,
-  settlePlanned,
-  settleTarget,
-  type TargetEnd,
-  type ToApply,
-} from "../db/target-settle.ts";
+import { TargetFault, type TargetPlan } from "../contracts/target.ts";
+import { intendAtOnce, type ToApply } from "../db/target-intents.ts";
+import { settlePlanned, settleTarget, type TargetEnd } from "../db/target-settle.ts";
 import type { InventoryPlace } from "../db/inventory-look-up.ts";
 import type { RetryPolicy } from "../db/plan-apply.ts";
 import type { Leased, LeasedEntity } from "../db/plan-lease.ts";
@@ -21,9 +10,10 @@ import type { Db } from "../db/pool.ts";
 import type { Registry } from "../domain/registry.ts";
 import { appliesEverything } from "../domain/target-decide.ts";
 import type { Target } from "../domain/target.ts";
-import { arrivalsOf, speakAlike, together, waitsFor } from "../domain/target-said.ts";
+import { arrivalsOf, together } from "../domain/target-said.ts";
 import { applyEach, planEach, type ApplyOne, type Asking } from "./target-ask.ts";
-import { CallAbsent } from "./target-http.ts";
+import { CallAbsent } from "./target-answers.ts";
+import { endOfError, endWithoutPlan } from "./target-ends.ts";
 import type { TargetLease } from "./target-lease.ts";
 
 /**
@@ -47,6 +37,8 @@ export interface TargetBatchReport {
   /** Entities whose end was written. The others are due again. */
   settled: number;
   applied: number;
+  /** Entities that were planned and whose turn it was not: with fewer in a call less is planned in vain. */
+  waiting: number;
   /** The target went away over it. */
   away: TargetFault | undefined;
 }
@@ -61,6 +53,7 @@ export async function workTargetBatch(
     claimed: leased.entities.length,
     settled: 0,
     applied: 0,
+    waiting: 0,
     away: undefined,
   };
   const asking: Asking = {
@@ -83,13 +76,18 @@ export async function workTargetBatch(
       target.settings.combined &&
       appliesEverything(settings) &&
       target.hasPlanApply() &&
-      left.every(({ approved, open }) => approved === undefined && open === undefined);
+      left.every(isNew);
     await planThenApply(work, atOnce ? await planAndApplyAtOnce(work, left) : left);
   } catch (error) {
     if (!(error instanceof TargetFault)) throw error;
     report.away = error;
   }
   return report;
+}
+
+/** Nobody has decided about it or an older version of it, and it was never sent. */
+function isNew({ approved, open, judged }: LeasedEntity): boolean {
+  return approved === undefined && open === undefined && !judged;
 }
 
 interface Work {
@@ -109,7 +107,7 @@ async function planThenApply(work: Work, entities: readonly LeasedEntity[]): Pro
     const answer = answers.get(entity.id)!;
     if (answer.outcome === "planned") planned.push({ entity, plan: answer });
     else if (!(answer.outcome === "failed" && answer.error.away)) {
-      ends.push(endWithoutPlan(work, entity, answer));
+      ends.push(endWithoutPlan(batch, entity, answer));
     }
   }
   const done = await settlePlanned(batch.db, {
@@ -118,11 +116,15 @@ async function planThenApply(work: Work, entities: readonly LeasedEntity[]): Pro
     leaseSeconds: lease.seconds,
     ends,
     planned: planned.map(({ entity, plan }) => ({ entity, changeSet: plan.changeSet })),
-    alike: speakAlike(batch.registry, entities),
+    asked: entities,
     arrivals: arrivalsOfEnds(work, ends),
   });
   settled(work, done.settled);
-  report.applied += ends.filter(({ state }) => state === "applied").length;
+  const isApplied = new Set(
+    ends.flatMap(({ entity, state }) => (state === "applied" ? entity.id : [])),
+  );
+  report.applied += done.settled.filter((id) => isApplied.has(id)).length;
+  report.waiting += entities.length - done.settled.length - done.toApply.length;
   await applyPlans(
     work,
     done.toApply,
@@ -146,7 +148,7 @@ async function applyPlans(
   const settlements = toApply.flatMap(({ entity, rule, changeSet }): TargetEnd[] => {
     const end = ends.get(entity.id)!;
     if (end.outcome === "unknown") return [];
-    if (end.outcome === "failed") return [endOfError(work, entity, end.error, { rule })];
+    if (end.outcome === "failed") return [endOfError(work.batch, entity, end.error, { rule })];
     return [{ entity, state: "applied", rule, appliedSet: changeSet }];
   });
   await settle(work, settlements);
@@ -182,7 +184,7 @@ async function planAndApplyAtOnce(
       return [{ entity, state: "applied", rule, changeSet: answer.changeSet }];
     }
     const { error, changeSet } = answer;
-    if (!error.unknown) return [endOfError(work, entity, error, { rule, changeSet })];
+    if (!error.unknown) return [endOfError(work.batch, entity, error, { rule, changeSet })];
     again.push(sent(entity));
     return [];
   });
@@ -199,53 +201,6 @@ async function settleRemovals(work: Work, removals: readonly LeasedEntity[]): Pr
       return { entity, state: "failed", error: { fault: "refused", message } };
     }),
   );
-}
-
-function endWithoutPlan(
-  work: Work,
-  entity: LeasedEntity,
-  answer: Exclude<PlanAnswer, { outcome: "planned" }>,
-): TargetEnd {
-  if (answer.outcome === "failed") return endOfError(work, entity, answer.error, {});
-  const { open } = entity;
-  if (!open) return { entity, state: "no_changes" };
-  // It was sent and nothing is left to do: it has happened.
-  if (open.changeSet !== undefined) {
-    return { entity, state: "applied", rule: open.rule, appliedSet: open.changeSet };
-  }
-  return { entity, state: "applied", rule: open.rule, changeSet: unseen(entity) };
-}
-
-/** Of what was planned and applied in one call whose answer never came. */
-function unseen({ type, warnings }: LeasedEntity): ChangeSet {
-  const lost = "the answer to the call that applied it was lost, and with it what it changed";
-  return {
-    title: `${type} applied`,
-    changes: [],
-    hash: "0".repeat(64),
-    warnings: [...warnings, lost],
-  };
-}
-
-function endOfError(
-  { batch }: Work,
-  entity: LeasedEntity,
-  { message, type, field, missingReference, retry }: TargetError,
-  more: { rule?: string | undefined; changeSet?: ChangeSet | undefined },
-): TargetEnd {
-  const fault = missingReference ? "missing-reference" : "refused";
-  const error = {
-    fault,
-    message,
-    ...(type !== undefined && { type }),
-    ...(field !== undefined && { field }),
-  };
-  if (!missingReference && !retry) return { entity, state: "failed", error, ...more };
-  const { attempts, firstSeconds, mostSeconds } = batch.retry;
-  if (entity.attempt >= attempts) return { entity, state: "errored", error, ...more };
-  const delaySeconds = Math.min(mostSeconds, firstSeconds * 2 ** entity.attempt);
-  const waits = missingReference ? waitsFor(batch.registry, entity) : [];
-  return { entity, state: "pending_retry", error, delaySeconds, waitsFor: waits, ...more };
 }
 
 async function settle(work: Work, ends: readonly TargetEnd[]): Promise<void> {

@@ -8,26 +8,14 @@ import {
   type PlanApplyAnswer,
   type TargetApply,
   type TargetEntity,
-  type TargetError,
 } from "../contracts/target.ts";
 import type { Json } from "../domain/exact-json.ts";
-import type { Registry } from "../domain/registry.ts";
 import type { Target, TargetScope } from "../domain/target.ts";
-import {
-  answerOfChangeSet,
-  errorOf,
-  isObject,
-  isTargetError,
-  planAnswer,
-  resultsById,
-  shortly,
-  wireEntity,
-  type JsonObject,
-} from "../domain/target-wire.ts";
+import { isObject, shortly, wireEntity, type JsonObject } from "../domain/target-wire.ts";
+import { planAnswer } from "../domain/target-wire-plan.ts";
+import { applied, CallAbsent, found, planApplyAnswer, single } from "./target-answers.ts";
 import { TargetCalls, type Call, type CallAnswer } from "./target-call.ts";
-
-/** Calls for one, at once, where the target has none for many. */
-const SINGLES = 8;
+import { inLanes } from "./target-singles.ts";
 
 /**
  * A target that speaks the bulk contract over HTTP. Whether it has the calls for many is found by using
@@ -165,50 +153,6 @@ export class HttpTarget implements Target {
   }
 }
 
-function applied(
-  registry: Registry,
-  { changeSet }: TargetApply["plan"],
-  result: JsonObject | TargetError,
-): ApplyAnswer {
-  if (isTargetError(result)) return { outcome: "failed", error: result };
-  const type = changeSet.changes.at(-1)?.type ?? "";
-  const error = errorOf(registry, { type }, result["errors"]);
-  return error ? { outcome: "failed", error } : { outcome: "applied" };
-}
-
-/** The target has no such call: another way must be gone. Nothing happened. */
-export class CallAbsent extends Error {
-  override readonly name = "CallAbsent";
-  constructor(path: string) {
-    super(`the target has no ${path}`);
-  }
-}
-
-function planApplyAnswer(
-  registry: Registry,
-  entity: TargetEntity,
-  result: JsonObject | TargetError,
-): PlanApplyAnswer {
-  if (isTargetError(result)) return { outcome: "failed", error: result };
-  const errors = result["errors"];
-  const split = isObject(errors) ? errors : undefined;
-  const ofPlan = errorOf(registry, entity, split && "plan" in split ? split["plan"] : undefined);
-  if (ofPlan) return { outcome: "failed", error: ofPlan };
-  const ofApply =
-    errorOf(registry, entity, split && "apply" in split ? split["apply"] : undefined) ??
-    (split && ("plan" in split || "apply" in split)
-      ? undefined
-      : errorOf(registry, entity, errors));
-  const planned = answerOfChangeSet(registry, entity, result["change_set"] ?? null);
-  const changeSet = planned.outcome === "planned" ? planned.changeSet : undefined;
-  if (ofApply) return { outcome: "failed", error: ofApply, ...(changeSet && { changeSet }) };
-  if (planned.outcome === "planned") return { outcome: "applied", changeSet: planned.changeSet };
-  // It may have been applied, and what it was is not told.
-  if (planned.outcome === "failed")
-    return { outcome: "failed", error: { ...planned.error, unknown: true } };
-  return { outcome: "unchanged" };
-}
-
 function post(
   path: string,
   body: JsonObject,
@@ -220,66 +164,6 @@ function post(
   return { method: "POST", path, body, headers: all, harmless: false, beforeSend };
 }
 
-function found(
-  { body }: CallAnswer,
-  ids: readonly string[],
-  path: string,
-  harmless: boolean,
-): Map<string, JsonObject | TargetError> {
-  try {
-    return resultsById(body, ids);
-  } catch (cause) {
-    const what = `the target broke the contract at ${path}: ${(cause as Error).message}`;
-    throw new TargetFault("refused", what, { mayHaveHappened: !harmless, cause });
-  }
-}
-
-/** The answer to a call for one, whose id is the target's own to choose. */
-function single(path: string, body: Json, id: string): JsonObject | TargetError {
-  if (isObject(body)) return { ...body, id };
-  const message = `the target broke the contract: ${path} answered ${shortly(body)}`;
-  return { message, retry: true, unknown: true };
-}
-
 function digestOf(keys: readonly string[]): string {
   return createHash("sha256").update(keys.join("\n")).digest("hex");
-}
-
-/**
- * One call for each, a few at a time, answers in order. Who is refused is refused alone; once the target
- * cannot be asked, nobody else is asked for.
- */
-async function inLanes<T, A>(
-  all: readonly T[],
-  ask: (one: T, no: number) => Promise<A>,
-): Promise<(A | Failed)[]> {
-  const answers: (A | Failed)[] = [];
-  let next = 0;
-  let away: TargetFault | undefined;
-  const lane = async () => {
-    while (next < all.length) {
-      const no = next++;
-      try {
-        answers[no] = away ? failed(away, false) : await ask(all[no]!, no);
-      } catch (error) {
-        if (!(error instanceof TargetFault)) throw error;
-        if (error.kind === "away") away = error;
-        answers[no] = failed(error, error.mayHaveHappened);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(SINGLES, all.length) }, lane));
-  // Nobody's end would be known better for it.
-  if (away && answers.every((one) => (one as Failed).error?.away)) throw away;
-  return answers;
-}
-
-interface Failed {
-  outcome: "failed";
-  error: TargetError;
-}
-
-function failed({ kind, message }: TargetFault, unknown: boolean): Failed {
-  const away = kind === "away";
-  return { outcome: "failed", error: { message, away, retry: !away, unknown } };
 }

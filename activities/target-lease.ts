@@ -1,4 +1,5 @@
-import { extendLease, LeaseLost, releaseLease, type Leased } from "../db/plan-lease.ts";
+import type { Leased } from "../db/plan-lease.ts";
+import { extendLease, LeaseLost, releaseLease } from "../db/plan-lease-hold.ts";
 import type { Db } from "../db/pool.ts";
 
 /**

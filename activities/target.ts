@@ -5,7 +5,9 @@ import type { TargetFault } from "../contracts/target.ts";
 import { registryOf, settingsOf } from "../db/inventory-settings.ts";
 import type { InventoryPlace } from "../db/inventory-look-up.ts";
 import { DEFAULT_RETRY } from "../db/plan-apply.ts";
-import { LeaseLost, leaseEntities, nextTargetPlace, type TargetLane } from "../db/plan-lease.ts";
+import { leaseEntities } from "../db/plan-lease.ts";
+import { nextTargetPlace, type TargetLane } from "../db/plan-lease-due.ts";
+import { LeaseLost } from "../db/plan-lease-hold.ts";
 import type { Db } from "../db/pool.ts";
 import { recordTargetFailing, recordTargetWorking, targetState } from "../db/targets.ts";
 import { backoffMs } from "../domain/faults.ts";
@@ -13,7 +15,7 @@ import { grownBatch, halvedBatch } from "../domain/target-pace.ts";
 import type { Target } from "../domain/target.ts";
 import { atWork } from "./drain.ts";
 import { beating } from "./heartbeat.ts";
-import { workTargetBatch } from "./target-batch.ts";
+import { workTargetBatch, type TargetBatchReport } from "./target-batch.ts";
 import { TargetLease } from "./target-lease.ts";
 
 export interface TargetDeps {
@@ -65,6 +67,7 @@ export async function drainTargetLane(
   let workedAt = performance.now();
   let done = 0;
   let served: InventoryPlace | undefined;
+  let most = Infinity;
   while (performance.now() < endsAt && !deps.draining?.aborted) {
     signal.throwIfAborted();
     const state = await targetState(db, name);
@@ -77,7 +80,7 @@ export async function drainTargetLane(
     }
     served = place;
     const batchSize = Math.min(target.settings.batchSize, state.batchSize ?? Infinity);
-    const worked = await oneBatch(deps, at, place, batchSize, signal, left);
+    const worked = await oneBatch(deps, at, place, Math.min(batchSize, most), signal, left);
     if (worked === undefined) {
       await pause(Math.min(BLOCKED_MS, lingerMs), undefined, { signal });
       if (performance.now() - workedAt >= lingerMs + BLOCKED_MS) {
@@ -87,7 +90,10 @@ export async function drainTargetLane(
     }
     workedAt = performance.now();
     done += worked.settled;
-    const { away, claimed } = worked;
+    const { away, claimed, waiting } = worked;
+    // What waits is planned again: less is, when a call holds fewer that may be one object.
+    if (waiting > claimed / 2) most = Math.max(1, Math.floor(claimed / 2));
+    else if (waiting === 0) most *= 2;
     if (away) {
       await rest(deps, away, state.failures, claimed);
       continue;
@@ -106,7 +112,7 @@ async function oneBatch(
   limit: number,
   signal: AbortSignal,
   left: Map<number, string[]>,
-): Promise<{ settled: number; claimed: number; away: TargetFault | undefined } | undefined> {
+): Promise<Omit<TargetBatchReport, "applied"> | undefined> {
   const settings = await settingsOf(db, config, place.tenant);
   // It may have been moved to another target since it was looked up.
   if (settings.target !== name) return undefined;
@@ -131,7 +137,7 @@ async function oneBatch(
   } catch (error) {
     if (!(error instanceof LeaseLost)) throw error;
     log?.warn({ target: name, ...place }, error.message);
-    return { settled: 0, claimed: leased.entities.length, away: undefined };
+    return { settled: 0, claimed: leased.entities.length, waiting: 0, away: undefined };
   } finally {
     if (!(await lease.end())) left.set(at.lane, [...adopt, leased.token].slice(-MOST_LEFT));
   }

@@ -43,6 +43,15 @@ export async function peek(source: AsyncIterable<Uint8Array>): Promise<Begun> {
   return { text, all: all() };
 }
 
+/** The same with integers beyond 2^53 as they are written. */
+export async function exactJsonArray<Item>(
+  source: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+): Promise<Item[]> {
+  const { parseExactJson } = await import("../client/exact-json.ts");
+  return jsonArray<Item>(source, maxBytes, parseExactJson);
+}
+
 /**
  * The values of one JSON array, read whole.
  * @throws InvalidInput when it is larger than that, or no JSON array
@@ -50,6 +59,7 @@ export async function peek(source: AsyncIterable<Uint8Array>): Promise<Begun> {
 export async function jsonArray<Item>(
   source: AsyncIterable<Uint8Array>,
   maxBytes: number,
+  parse: (text: string) => unknown = JSON.parse,
 ): Promise<Item[]> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
@@ -64,11 +74,20 @@ export async function jsonArray<Item>(
   }
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
-    return JSON.parse(text) as Item[];
+    return parse(text) as Item[];
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new InvalidInput([
       { path: "input", message: `begins like a JSON array and is none (${why})` },
     ]);
   }
+}
+
+/** The same with integers beyond 2^53 as they are written. */
+export async function exactArray(
+  source: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+): Promise<unknown[]> {
+  const { parseExactJson } = await import("../client/exact-json.ts");
+  return jsonArray<unknown>(source, maxBytes, parseExactJson);
 }

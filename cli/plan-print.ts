@@ -1,5 +1,6 @@
 import type { PlanClient } from "../client/index.ts";
 import { exactJson } from "../client/exact-json.ts";
+import { InvalidInput } from "../contracts/errors.ts";
 import type { Change } from "../contracts/inventory.ts";
 import type { PlanEntity, PlanView } from "../contracts/plan.ts";
 import type { ChangeCounts } from "../contracts/review.ts";
@@ -18,6 +19,25 @@ export async function printPlan(plan: PlanClient, view: PlanView): Promise<void>
   }
   if (shown > MOST_SHOWN) say(`... and ${view.total - MOST_SHOWN} more (--json prints all)\n`);
   for (const line of summaryOf(view)) say(line);
+}
+
+/** Those of these that have a plan; answers them. */
+export async function printEntities(
+  plan: PlanClient,
+  view: PlanView,
+  ids: ReadonlySet<string>,
+): Promise<PlanEntity[]> {
+  const shown: PlanEntity[] = [];
+  for await (const entity of entitiesOf(plan, view)) {
+    if (!ids.has(entity.id) || entity.planHash === null) continue;
+    printEntity(entity);
+    shown.push(entity);
+  }
+  if (shown.length === 0) {
+    const message = `none of plan ${view.id} has a plan: see "holdfast plan show ${view.id}"`;
+    throw new InvalidInput([{ path: "--entity", message }]);
+  }
+  return shown;
 }
 
 /** The view, with what it changes entity by entity. */
@@ -114,9 +134,11 @@ function summaryOf(view: PlanView): string[] {
     lines.push("No changes.");
   }
   const ends = [
+    counts.waiting > 0 && `${counts.waiting} waiting`,
     counts.planning > 0 && `${counts.planning} not planned yet`,
     counts.unchanged > 0 && `${counts.unchanged} unchanged`,
     counts.approved > 0 && `${counts.approved} approved, to be applied`,
+    counts.applied > 0 && `${counts.applied} applied`,
     counts.rejected > 0 && `${counts.rejected} rejected`,
     counts.failed > 0 && `${counts.failed} failed`,
     counts.cancelled > 0 && `${counts.cancelled} not applied`,
@@ -124,7 +146,7 @@ function summaryOf(view: PlanView): string[] {
   ].filter((end) => end !== false);
   if (ends.length > 0) lines.push(`Entities: ${ends.join(", ")}.`);
   const reason = view.reason === null ? "" : ` (${text(view.reason)})`;
-  lines.push(`Plan ${view.id} is ${view.shown}${reason}.`);
+  lines.push(`Plan ${view.id}: ${view.shown}${reason}.`);
   if (counts.waiting > 0 && view.finishedAt === null && hash !== null) {
     const until = view.expiresAt === null ? "" : ` until ${moment(view.expiresAt)}`;
     lines.push(

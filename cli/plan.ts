@@ -4,6 +4,7 @@ import type { Accepted } from "../contracts/operation.ts";
 import type { PlanDecide, PlanHeader, PlanView } from "../contracts/plan.ts";
 import type { Decided } from "../contracts/review.ts";
 import type { PlanClient } from "../client/index.ts";
+import { canAsk, confirmApproval } from "./confirm.ts";
 import { plugins, withHoldfast } from "./connection.ts";
 import { collect, examples, given, JSON_FLAG, TENANT_FLAG, wholeNumber } from "./declare.ts";
 import { Ended, EXIT } from "./failure.ts";
@@ -66,7 +67,11 @@ export function register(program: Command): void {
           ? "let all of it that waits be applied, or the entities named"
           : "let nothing of it that waits be applied, or not the entities named",
       )
-      .option("--hash <hash>", "only the plan that was seen: refused when it is another now")
+      .option(
+        "--hash <hash>",
+        "of the plan that was seen: refused when it is another now; with --entity that of each, in order",
+        collect,
+      )
       .option("--entity <id>", "only this entity; repeatable", collect)
       .option("--reason <text>", "why, for others to read")
       .option("--wait", "wait until it has ended, or waits again")
@@ -74,7 +79,7 @@ export function register(program: Command): void {
     examples(
       decide,
       `holdfast plan ${act} 01990f3e-... --hash 5f0c...`,
-      `holdfast plan ${act} 01990f3e-... --entity 1042 --entity 1043`,
+      `holdfast plan ${act} 01990f3e-... --entity 1042 --hash 9b21...`,
     ).action((id: string, flags: DecideFlags) => decidePlan(act, id, flags));
   }
 }
@@ -144,13 +149,20 @@ const FLAGS: Record<string, string> = {
   mode: "--mode",
   tenant: "--tenant",
   branch: "--branch",
+  hash: "--hash",
+  planHashes: "--hash",
+  entities: "--entity",
   key: "--key",
+  reason: "--reason",
 };
 
 /** Says the flag where the client says the field it became. */
 function namingFlags(error: unknown): unknown {
   if (!(error instanceof InvalidInput)) return error;
-  const issues = error.issues.map(({ path, message }) => ({ path: FLAGS[path] ?? path, message }));
+  const issues = error.issues.map(({ path, message }) => ({
+    path: FLAGS[path] ?? path.replace(/^entities\[\d+\]$/, "--entity"),
+    message,
+  }));
   return new InvalidInput(issues, error.code, error.status);
 }
 
@@ -162,9 +174,10 @@ interface ShowFlags {
 
 async function showPlan(id: string, flags: ShowFlags): Promise<void> {
   await withHoldfast(async ({ plan }) => {
+    const now = await plan.get(id);
     // What is not planned yet has no answer.
-    const waits = flags.wait ?? flags.detailedExitcode;
-    const view = await (waits ? plan.planned(id) : plan.get(id));
+    const waits = flags.wait || (flags.detailedExitcode && now.counts.planning > 0);
+    const view = waits ? await plan.planned(id) : now;
     await present(plan, view, flags.json);
     if (!flags.detailedExitcode) return;
     endAsFailed(view);
@@ -177,7 +190,7 @@ function endAsFailed(view: PlanView): void {
 }
 
 interface DecideFlags {
-  hash?: string;
+  hash?: string[];
   entity?: string[];
   reason?: string;
   wait?: boolean;
@@ -187,10 +200,17 @@ interface DecideFlags {
 async function decidePlan(
   act: "approve" | "reject",
   id: string,
-  { hash, entity, reason, wait, json }: DecideFlags,
+  { hash: hashes, entity, reason, wait, json }: DecideFlags,
 ): Promise<void> {
-  const decision: PlanDecide = given({ hash, entities: entity, reason });
+  const seen = seenBy(hashes, entity);
+  if (act === "approve" && !hashes && !canAsk()) {
+    const of = entity ? "each of the entities as --json shows it" : "the plan";
+    const message = `is needed where nobody can be asked: that of ${of}, from "holdfast plan show ${id}"`;
+    throw new InvalidInput([{ path: "--hash", message }]);
+  }
   await withHoldfast(async ({ plan }) => {
+    const bound = act === "approve" && !hashes ? await askAbout(plan, id, entity) : seen;
+    const decision: PlanDecide = given({ ...bound, reason });
     const decided = await plan[act](id, decision).catch((error: unknown) => {
       throw namingFlags(error);
     });
@@ -202,6 +222,43 @@ async function decidePlan(
     } else if (json) printJson(decided);
     if (decided.refused.length > 0) throw new Ended(EXIT.refused);
   });
+}
+
+type Seen = Pick<PlanDecide, "hash" | "entities" | "planHashes">;
+
+function seenBy(hashes: string[] | undefined, entities: string[] | undefined): Seen {
+  if (entities) {
+    if (hashes && hashes.length !== entities.length) {
+      const message = "must be given once for each --entity, in their order";
+      throw new InvalidInput([{ path: "--hash", message }]);
+    }
+    return given({ entities, planHashes: hashes });
+  }
+  if (hashes && hashes.length > 1) {
+    throw new InvalidInput([{ path: "--hash", message: "is of the whole plan: give one" }]);
+  }
+  return given({ hash: hashes?.[0] });
+}
+
+/** Shows what would be applied, and binds the approval to exactly that. */
+async function askAbout(
+  plan: PlanClient,
+  id: string,
+  entities: readonly string[] | undefined,
+): Promise<Seen> {
+  const { printEntities, printPlan } = await import("./plan-print.ts");
+  const view = await plan.get(id);
+  if (!entities) {
+    await printPlan(plan, view);
+    await confirmApproval();
+    return given({ hash: view.hash ?? undefined });
+  }
+  const shown = await printEntities(plan, view, new Set(entities));
+  await confirmApproval();
+  return {
+    entities: shown.map((one) => one.id),
+    planHashes: shown.map((one) => one.planHash!),
+  };
 }
 
 export function tellDecided(act: string, { decided, refused }: Decided): void {

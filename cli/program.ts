@@ -6,12 +6,16 @@ import * as dev from "./dev.ts";
 import * as doctor from "./doctor.ts";
 import * as document from "./document.ts";
 import { afterCommander, EXIT, tellFailure } from "./failure.ts";
+import * as inbox from "./inbox.ts";
+import * as inventory from "./inventory.ts";
 import * as job from "./job.ts";
 import * as key from "./key.ts";
 import * as migrate from "./migrate.ts";
 import * as operation from "./operation.ts";
+import * as plan from "./plan.ts";
 import * as replay from "./replay.ts";
 import * as retain from "./retain.ts";
+import * as review from "./review.ts";
 import * as search from "./search.ts";
 import * as server from "./server.ts";
 import * as webhook from "./webhook.ts";
@@ -36,8 +40,8 @@ export function program(): Command {
     .configureOutput({ outputError: () => undefined })
     .addHelpText("after", AFTER_HELP);
   const groups: [string, { register(to: Command): void }[]][] = [
-    ["Bulk work:", [retain, job, operation, brake]],
-    ["What is there:", [search, bank, document]],
+    ["Bulk work:", [retain, inbox, plan, review, job, operation, brake]],
+    ["What is there:", [search, inventory, bank, document]],
     ["Processes:", [dev, worker, server, migrate]],
     ["Looking after it:", [doctor, replay, key, webhook]],
   ];

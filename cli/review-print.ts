@@ -23,7 +23,9 @@ export async function printDeviations(page: Page<Deviation>, json?: boolean): Pr
   });
 }
 
-function changesOf({ changes: { create, update, delete: removed } }: Deviation): string {
+function changesOf({ planHash, changes }: Deviation): string | null {
+  if (planHash === null) return null;
+  const { create, update, delete: removed } = changes;
   return `+${create} ~${update} -${removed}`;
 }
 
@@ -39,7 +41,7 @@ export async function printDeviation(detail: DeviationDetail): Promise<void> {
     state: detail.approved ? `${detail.state}, approved` : detail.state,
     tenant: detail.tenant,
     branch: detail.branch ?? "not known yet",
-    error: detail.error?.message,
+    why: detail.error?.message,
     rule: detail.rule,
     decided: detail.decidedBy && `by ${detail.decidedBy} at ${moment(detail.decidedAt)}`,
     accepted: moment(detail.acceptedAt),

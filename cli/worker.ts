@@ -43,6 +43,7 @@ async function run(workflowBundle: string | undefined): Promise<void> {
       poolSize: at.HOLDFAST_POOL,
       temporalAddress: at.TEMPORAL_ADDRESS,
       namespace: at.TEMPORAL_NAMESPACE,
+      redisUrl: at.REDIS_URL,
       maxRunning: at.HOLDFAST_MAX_RUNNING,
       maxRunningPerScope: at.HOLDFAST_MAX_RUNNING_PER_SCOPE,
       config,

@@ -1,14 +1,19 @@
 import type { HoldfastConfig } from "../contracts/config.ts";
+import { assertInventory } from "../db/inventory-settings.ts";
 import { openDb, type Db } from "../db/pool.ts";
 import { bankClient, type BankClient } from "./bank.ts";
 import { brakeClient, type BrakeClient } from "./brake.ts";
 import { newContext, type Context } from "./context.ts";
 import { documentClient, type DocumentClient } from "./document.ts";
+import { inboxClient, type InboxClient } from "./inbox.ts";
+import { inventoryClient, type InventoryClient } from "./inventory.ts";
 import { jobLogOf } from "./job-log.ts";
 import { jobClient, type JobClient } from "./job.ts";
 import { keyClient, type KeyClient } from "./key.ts";
 import { operationClient, type OperationClient } from "./operation.ts";
+import { planClient, type PlanClient } from "./plan.ts";
 import { retainClient, type RetainClient } from "./retain.ts";
+import { reviewClient, type ReviewClient } from "./review.ts";
 import { searchClient, type SearchClient } from "./search.ts";
 import { sessionClient, type SessionClient } from "./session.ts";
 import { webhookClient, type WebhookClient } from "./webhook.ts";
@@ -36,6 +41,10 @@ export interface Holdfast {
   readonly document: DocumentClient;
   readonly search: SearchClient;
   readonly job: JobClient;
+  readonly inbox: InboxClient;
+  readonly inventory: InventoryClient;
+  readonly plan: PlanClient;
+  readonly review: ReviewClient;
   readonly webhook: WebhookClient;
   readonly brake: BrakeClient;
   readonly key: KeyClient;
@@ -62,6 +71,7 @@ export function connect(options: ConnectOptions = {}): Holdfast {
       'no database: set DATABASE_URL or pass databaseUrl ("holdfast dev" starts one and prints it)',
     );
   }
+  if (options.config) assertInventory(options.config);
   const db = openDb({
     url,
     ...(options.schema === undefined ? {} : { schema: options.schema }),
@@ -81,6 +91,10 @@ export function holdfastOver(context: Context): Holdfast {
     document: documentClient(context),
     search: searchClient(context),
     job: jobClient(context),
+    inbox: inboxClient(context),
+    inventory: inventoryClient(context),
+    plan: planClient(context),
+    review: reviewClient(context),
     webhook: webhookClient(context),
     brake: brakeClient(context),
     key: keyClient(context),
@@ -96,9 +110,13 @@ export function holdfastOver(context: Context): Holdfast {
 }
 
 export * from "../contracts/errors.ts";
+export type * from "../contracts/inbox.ts";
+export type * from "../contracts/inventory-settings.ts";
 export type * from "../contracts/job.ts";
 export type * from "../contracts/operation.ts";
+export type * from "../contracts/plan.ts";
 export type * from "../contracts/retain.ts";
+export type * from "../contracts/review.ts";
 export type * from "../contracts/plugins.ts";
 export type * from "../contracts/search.ts";
 export type * from "../contracts/search-mark.ts";
@@ -118,10 +136,14 @@ export type {
   BankClient,
   BrakeClient,
   DocumentClient,
+  InboxClient,
+  InventoryClient,
   JobClient,
   KeyClient,
   OperationClient,
+  PlanClient,
   RetainClient,
+  ReviewClient,
   SessionClient,
   WebhookClient,
 };

@@ -1,9 +1,11 @@
 import { NotFound } from "../contracts/errors.ts";
+import { BranchName } from "../contracts/inbox.ts";
 import { insertAudit } from "../db/audit.ts";
 import { liftHold } from "../db/inventory-guard.ts";
 import type { InventoryPlace } from "../db/inventory-look-up.ts";
 import { listHolds } from "../db/review-counts.ts";
 import { asking, assertTenant, type Context } from "./context.ts";
+import { parseInput } from "./input.ts";
 
 /** A branch in which so much was about to change that everything waits until somebody has looked. */
 export interface Hold extends InventoryPlace {
@@ -33,6 +35,7 @@ export function holdClient(context: Context): HoldClient {
     lift: ({ tenant, branch }) =>
       asking(async () => {
         assertTenant(context, tenant);
+        parseInput(BranchName, branch, "branch");
         await db.transaction(async (tx) => {
           if (!(await liftHold(tx, { tenant, branch }, actor))) {
             throw new NotFound("hold", `${tenant}/${branch}`, "it is not held, or no longer");

@@ -1,4 +1,5 @@
 import { InventorySettingsPatch, type InventorySettings } from "../contracts/inventory-settings.ts";
+import { resolveBranch } from "../db/inbox-entities.ts";
 import { setSettings, settingsOf } from "../db/inventory-settings.ts";
 import { asking, assertTenant, type Context } from "./context.ts";
 import { parseInput } from "./input.ts";
@@ -26,7 +27,12 @@ export function inventorySettingsClient(context: Context): InventorySettingsClie
       asking(async () => {
         assertTenant(context, tenant);
         const parsed = parseInput(InventorySettingsPatch, patch);
-        return db.transaction((tx) => setSettings(tx, config, tenant, parsed, actor));
+        const settings = await db.transaction((tx) =>
+          setSettings(tx, config, tenant, parsed, actor),
+        );
+        const { defaultBranch } = settings;
+        if (defaultBranch !== null) await resolveBranch(db, tenant, defaultBranch);
+        return settings;
       }),
   };
 }

@@ -4,12 +4,13 @@ import { waitingTries } from "../db/attempts.ts";
 import { listBrakes, type BrakeRow } from "../db/brakes.ts";
 import { LEASES_STAGE, SUMS_STAGE } from "../db/job-stages.ts";
 import type { OperationRow } from "../db/operations.ts";
+import { waitingPlans } from "../db/plan-operation.ts";
 import type { Queryable } from "../db/pool.ts";
 import { readProgress, type Delta } from "../db/progress.ts";
 import { onlineWorkers } from "../db/workers.ts";
 import { shownState } from "../domain/shown-state.ts";
 
-/** Rows as the outside sees them: four statements, however many rows. */
+/** Rows as the outside sees them: five statements at most, however many rows. */
 export async function viewOperations(
   db: Queryable,
   rows: readonly OperationRow[],
@@ -23,6 +24,11 @@ export async function viewOperations(
     : new Map<string, { items: number; next: Date }>();
   const brakes = open ? await listBrakes(db) : [];
   const workersOnline = open ? (await onlineWorkers(db)).length : 0;
+  const plans = rows.filter((row) => row.kind === "plan" && row.state === "running");
+  const undecided = await waitingPlans(
+    db,
+    plans.map((row) => row.id),
+  );
   return rows.map((row) => {
     const waiting = tries.get(row.id);
     const stages = stagesOf(row, progress.get(row.id) ?? []);
@@ -34,6 +40,7 @@ export async function viewOperations(
       paused: row.paused_at !== null,
       braked: brakes.some((brake) => holds(brake, row)),
       notBefore: row.state === "accepted" ? row.start_after : allWait ? waiting.next : null,
+      awaitsDecision: undecided.has(row.id),
       workersOnline,
       now: new Date(),
     });

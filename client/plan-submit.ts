@@ -1,11 +1,6 @@
+import { setImmediate } from "node:timers/promises";
 import { v7 as uuidv7 } from "uuid";
-import {
-  Conflict,
-  InvalidInput,
-  RefusedByPolicy,
-  TooLarge,
-  type InputIssue,
-} from "../contracts/errors.ts";
+import { Conflict, InvalidInput, TooLarge, type InputIssue } from "../contracts/errors.ts";
 import { BUILT_IN_TARGET } from "../contracts/inventory-settings.ts";
 import type { Fields } from "../contracts/inventory.ts";
 import type { Accepted } from "../contracts/operation.ts";
@@ -36,6 +31,8 @@ import {
 
 /** Hands in a change request: entities in the call, or as lines. One that is wrong refuses all. */
 
+/** Entities between which the process may do something else. */
+const AT_ONCE = 100;
 /** Items of one sub-batch. */
 const SUB_BATCH = 1_000;
 
@@ -50,6 +47,7 @@ export async function submitPlan(
     throw new InvalidInput([{ path: "entities", message: "must be a list of entities" }]);
   }
   for (const [no, entity] of entities.entries()) {
+    if (no % AT_ONCE === AT_ONCE - 1) await setImmediate();
     plan.add(readInboxEntity(plan.reading, entity, no + 1), `entities[${no}]`);
   }
   return plan.accept(options);
@@ -63,6 +61,7 @@ export async function submitPlanLines(
 ): Promise<Accepted> {
   const plan = await NewPlan.of(context, header);
   for await (const line of linesIn(source)) {
+    if (line.no % AT_ONCE === AT_ONCE - 1) await setImmediate();
     plan.add(readInboxLine(plan.reading, line), `line ${line.no}`);
   }
   return plan.accept(options);
@@ -95,8 +94,9 @@ class NewPlan {
     assertTenant(context, tenant);
     const settings = await settingsOf(context.db, context.config, tenant);
     if (settings.target !== BUILT_IN_TARGET) {
-      throw new RefusedByPolicy(
-        `plans are for the built-in inventory, and tenant ${tenant} uses ${settings.target}: take the entities in instead`,
+      throw new Conflict(
+        "target-outside",
+        `the target of tenant ${tenant} is ${settings.target}, and plans are for the inventory that is built in: ingest the entities into the inbox and review them there`,
       );
     }
     const place = branch ?? settings.defaultBranch;
@@ -139,7 +139,9 @@ class NewPlan {
 
   #refuse(at: string, issues: readonly InputIssue[]): void {
     if (this.#issues.length >= MOST_ISSUES) return;
-    for (const { path, message } of issues) this.#issues.push({ path: `${at}: ${path}`, message });
+    for (const { path, message } of issues) {
+      this.#issues.push({ path: path === "line" ? at : `${at}: ${path}`, message });
+    }
   }
 
   accept(options: SubmitOptions): Promise<Accepted> {

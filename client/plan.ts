@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Conflict, InvalidInput } from "../contracts/errors.ts";
-import type { Accepted, OperationFilter, Page } from "../contracts/operation.ts";
+import type { Accepted, OperationFilter, OperationView, Page } from "../contracts/operation.ts";
 import {
   PlanDecide,
   PlanPages,
@@ -10,18 +10,17 @@ import {
 } from "../contracts/plan.ts";
 import type { Decided } from "../contracts/review.ts";
 import { insertAudit } from "../db/audit.ts";
-import { findPlan, type PlanRow } from "../db/plan-operation.ts";
+import { findPlan, findPlans, readStanding, type PlanRow } from "../db/plan-operation.ts";
 import {
   hashOfWaiting,
   holdWaiting,
   noteDecision,
   notOfPlan,
-  waitingEntities,
 } from "../db/plan-operation-decide.ts";
-import { listPlanEntities, sumPlan } from "../db/plan-operation-view.ts";
+import { listPlanEntities, sumPlans, type PlanSums } from "../db/plan-operation-view.ts";
 import { findOperation, type OperationRow } from "../db/operations.ts";
 import type { Tx } from "../db/pool.ts";
-import { judge, wakePlansOf, writeDecisions } from "../db/review.ts";
+import { judge, wakePlansOf, writeDecisions, type Named } from "../db/review.ts";
 import type { SubmitOptions } from "./accept.ts";
 import { asking, maySee, type Context } from "./context.ts";
 import { parseInput } from "./input.ts";
@@ -59,8 +58,9 @@ export interface PlanClient {
   /** What it changes, entity by entity, in the order they were submitted; as long as it is kept. */
   changes(id: string, page?: PlanPages): Promise<Page<PlanEntity>>;
   /**
-   * All that waits, or the entities named. With `hash`, only the plan that was seen. Works while
-   * Temporal is down. @throws Conflict when the plan is another now, is still being planned, or has ended
+   * All that waits, or the entities named. With the `hash` of the view, or the `planHash` of each entity
+   * as `changes` showed it, only what was seen; without, whatever stands by now: look first, and give it.
+   * Works while Temporal is down. @throws Conflict when the plan is another now, is still being planned, or has ended
    */
   approve(id: string, decision?: PlanDecide): Promise<Decided>;
   /** The same; what is rejected is not applied. */
@@ -87,8 +87,7 @@ export function planClient(context: Context): PlanClient {
     list: (filter = {}) =>
       asking(async () => {
         const page = await operations.list({ ...filter, kind: "plan" });
-        const items = await Promise.all(page.items.map(({ id }) => getPlan(context, id)));
-        return { ...page, items };
+        return { ...page, items: await plansOf(context, page.items) };
       }),
     changes: (id, page = {}) =>
       asking(async () => {
@@ -105,9 +104,11 @@ export function planClient(context: Context): PlanClient {
       return last!;
     },
     planned: async (id, { signal, everyMs = LOOK_EVERY_MS } = {}) => {
-      for (;;) {
-        const view = await client.get(id);
-        if (view.finishedAt !== null || view.shown === "waiting for a decision") return view;
+      for (let seen = await client.get(id); ;) {
+        if (isAtRest(seen)) return seen;
+        // Whether it is at rest is quicker to say than all that it would change.
+        if (isAtRest(await operations.get(id))) seen = await client.get(id);
+        if (isAtRest(seen)) return seen;
         await sleep(everyMs, undefined, signal ? { signal } : {});
       }
     },
@@ -126,20 +127,38 @@ async function visiblePlan(
   return { row, plan };
 }
 
+function isAtRest({ finishedAt, shown }: OperationView): boolean {
+  return finishedAt !== null || shown === "waiting for a decision";
+}
+
 async function getPlan(context: Context, id: string): Promise<PlanView> {
-  const { db } = context;
-  const { row, plan } = await visiblePlan(context, id);
-  const [view] = await viewOperations(db, [row]);
-  const { counts, changes, applied } = await sumPlan(db, id);
-  const settled = counts.planning === 0;
+  const { row } = await visiblePlan(context, id);
+  const [plan] = await plansOf(context, await viewOperations(context.db, [row]));
+  if (!plan) throw unknownOperation(id);
+  return plan;
+}
+
+/** In as many statements for all of them as for one. */
+async function plansOf({ db }: Context, views: readonly OperationView[]): Promise<PlanView[]> {
+  const ids = views.map(({ id }) => id);
+  const plans = new Map((await findPlans(db, ids)).map((plan) => [plan.operation_id, plan]));
+  const sums = await sumPlans(db, ids);
+  return views.flatMap((view) => {
+    const plan = plans.get(view.id);
+    return plan ? planView(view, plan, sums.get(view.id)!) : [];
+  });
+}
+
+function planView(view: OperationView, plan: PlanRow, sums: PlanSums): PlanView {
+  const { counts, changes, applied, hash } = sums;
   return {
-    ...view!,
+    ...view,
     branch: plan.branch,
     mode: plan.mode,
     counts,
     changes,
     applied,
-    hash: settled ? hashOfWaiting(await waitingEntities(db, id)) : null,
+    hash: counts.planning === 0 ? hash : null,
     decision:
       plan.decision === null
         ? null
@@ -161,7 +180,7 @@ async function decidePlan(
   act: "approve" | "reject",
   given: PlanDecide,
 ): Promise<Decided> {
-  const { hash, entities, reason } = parseInput(PlanDecide, given);
+  const { hash, entities, planHashes, reason } = parseInput(PlanDecide, given);
   if (hash !== undefined && entities !== undefined) {
     const message = "is of the whole plan: leave out the entities, or the hash";
     throw new InvalidInput([{ path: "hash", message }]);
@@ -169,10 +188,10 @@ async function decidePlan(
   const { row } = await visiblePlan(context, id);
   const { db, actor } = context;
   return db.transaction(async (tx) => {
-    await wakePlansOf(tx, row.tenant, id);
+    await wakePlansOf(tx, { tenant: row.tenant, act, operation: id });
     await assertOpen(tx, id);
     const decided = entities
-      ? await decideSome(tx, row, act, entities, { by: actor, reason })
+      ? await decideSome(tx, row, act, seenPlans(entities, planHashes), { by: actor, reason })
       : await decideWhole(tx, row, act, hash, { by: actor, reason });
     if (decided.decided > 0) {
       await insertAudit(tx, {
@@ -187,13 +206,19 @@ async function decidePlan(
   });
 }
 
+/** Each entity once, with the plan of it that was seen. */
+function seenPlans(ids: readonly string[], hashes: readonly string[] | undefined): Named[] {
+  const seen = new Map(ids.map((id, no) => [id, hashes?.[no]]));
+  return [...seen].map(([id, hash]) => ({ id, seen: hash }));
+}
+
 async function assertOpen(tx: Tx, id: string): Promise<void> {
   const row = await findOperation(tx, id);
   if (!row || row.finished_at !== null) {
-    throw new Conflict(
-      "already-ended",
-      `plan ${id} is ${row?.state ?? "gone"}${row?.reason ? ` (${row.reason})` : ""}: run it again, or submit a new one`,
-    );
+    const next =
+      row?.state === "completed" ? "submit a new one" : "run it again, or submit a new one";
+    const why = row?.reason ? ` (${row.reason})` : "";
+    throw new Conflict("already-ended", `plan ${id} is ${row?.state ?? "gone"}${why}: ${next}`);
   }
   if (row.cancel_requested_at !== null) {
     throw new Conflict("already-ended", `plan ${id} is being cancelled: submit a new one`);
@@ -213,8 +238,8 @@ async function decideWhole(
   who: Who,
 ): Promise<Decided> {
   const waiting = await holdWaiting(tx, id);
-  const { counts } = await sumPlan(tx, id);
-  if (counts.planning > 0) {
+  const { toPlan } = await readStanding(tx, id);
+  if (toPlan > 0) {
     throw new Conflict(
       "still-planning",
       `plan ${id} is not planned yet: wait until it is, and look at it`,
@@ -243,17 +268,13 @@ async function decideSome(
   tx: Tx,
   { id, tenant }: OperationRow,
   act: "approve" | "reject",
-  entities: readonly string[],
+  entities: readonly Named[],
   who: Who,
 ): Promise<Decided> {
-  const strange = new Set(await notOfPlan(tx, id, entities));
-  const named = [...new Set(entities)].filter((one) => !strange.has(one));
-  const judged = await judge(
-    tx,
-    tenant,
-    act,
-    named.map((one) => ({ id: one })),
-  );
+  const ids = entities.map((one) => one.id);
+  const strange = new Set(await notOfPlan(tx, id, ids));
+  const named = entities.filter((one) => !strange.has(one.id));
+  const judged = await judge(tx, tenant, act, named);
   const free = judged.flatMap((one) => (one.refused === undefined ? one.id : []));
   await writeDecisions(tx, free, { act, ...who });
   const refused = judged.flatMap(({ id: one, refused: why }) =>

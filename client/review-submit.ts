@@ -3,7 +3,7 @@ import { Conflict, InvalidInput, TooLarge } from "../contracts/errors.ts";
 import type { Accepted } from "../contracts/operation.ts";
 import { REVIEW_LIMITS, ReviewSubmit, type ReviewFilter } from "../contracts/review.ts";
 import { findOperationByKey } from "../db/operations.ts";
-import { findIds, newestEntity } from "../db/review-list.ts";
+import { findIds, seenNow } from "../db/review-list.ts";
 import { digestOf } from "../domain/digest.ts";
 import { statesBefore } from "../domain/inventory-state.ts";
 import { accept, type SubmitOptions } from "./accept.ts";
@@ -29,8 +29,9 @@ export async function submitReview(
   assertTenant(context, tenant);
   const digest = digestOf({ kind: "review", act, filter: { ...sieve, all }, reason, tenant });
   const states = statesBefore(act).filter((state) => sieve.states?.includes(state) ?? true);
-  const { id: upTo, at: plannedBefore } = await newestEntity(context.db);
-  const ids = await idsOf(context, { ...sieve, tenant, states, upTo });
+  const { upTo, seen } = await seenNow(context.db);
+  const unapproved = act === "approve";
+  const ids = await idsOf(context, { ...sieve, tenant, states, upTo, unapproved });
   if (ids.length === 0) {
     const before = key === undefined ? undefined : await repeated(context, tenant, key);
     if (!before) {
@@ -56,7 +57,7 @@ export async function submitReview(
       digest,
       priority: 3,
       bytes: 0,
-      input: { act, filter: sieve, plannedBefore, ...(reason !== undefined && { reason }) },
+      input: { act, filter: sieve, seen, ...(reason !== undefined && { reason }) },
       batches,
       items: ids.map((id, no) => ({ key: id, size: 1, batch: Math.floor(no / SUB_BATCH) + 1 })),
     },

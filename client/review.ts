@@ -14,7 +14,7 @@ import {
 } from "../contracts/review.ts";
 import { insertAudit } from "../db/audit.ts";
 import { decide, judge, wakePlans, wakePlansOf, writeDecisions } from "../db/review.ts";
-import { findDeviation, listDeviations, newestEntity } from "../db/review-list.ts";
+import { findDeviation, listDeviations, seenNow } from "../db/review-list.ts";
 import type { SubmitOptions } from "./accept.ts";
 import { asking, assertTenant, defaultTenant, maySee, type Context } from "./context.ts";
 import { parseInput } from "./input.ts";
@@ -76,14 +76,13 @@ export function reviewClient(context: Context): ReviewClient {
         parseInput(ReviewAct, act, "act");
         const { all: _, tenant: named, ...sieve } = asked;
         const tenant = tenantOf(context, named);
-        const { id: upTo, at: plannedBefore } = await newestEntity(db);
-        const whole = { ...sieve, tenant, upTo, plannedBefore };
+        const whole = { ...sieve, tenant, ...(await seenNow(db)) };
         let total = 0;
         for (let after: string | undefined = "0"; after !== undefined;) {
           signal?.throwIfAborted();
           const page = { after, limit: PAGE };
           const { decided, next } = await db.transaction(async (tx) => {
-            await wakePlansOf(tx, tenant, sieve.operation);
+            await wakePlansOf(tx, { ...sieve, tenant, act });
             const done = await decide(tx, whole, { act, by: actor, reason: why }, page);
             if (done.decided === 0) return done;
             await insertAudit(tx, {
@@ -115,7 +114,7 @@ async function decideNamed(context: Context, given: Decide): Promise<Decided> {
   const { db, actor } = context;
   const tenant = tenantOf(context, named);
   return db.transaction(async (tx) => {
-    await wakePlans(tx, ids);
+    await wakePlans(tx, tenant, ids);
     const asked = ids.map((id, no) => ({ id, seen: planHashes?.[no] }));
     const judged = await judge(tx, tenant, act, asked);
     const free = judged.flatMap(({ id, refused }) => (refused === undefined ? id : []));

@@ -1,4 +1,7 @@
+import type { z } from "zod";
+import type { PlanMode } from "./inventory.ts";
 import type { JobOptions } from "./job.ts";
+import type { PlanGuardPatch, PlanRule } from "./plan-rule.ts";
 import type {
   Collector,
   Consolidator,
@@ -7,7 +10,10 @@ import type {
   Processor,
   Validator,
 } from "./plugins.ts";
+import type { RegistryFile } from "./registry.ts";
 import type { SearchBackend, SearchSettingsInput } from "./search.ts";
+import type { StreamConfig } from "./stream.ts";
+import type { TargetConfig } from "./target.ts";
 
 /** Admission limits per tenant; more open work is answered 429 until some of it has ended. */
 export interface AdmissionLimits {
@@ -50,6 +56,42 @@ export interface HoldfastConfig {
     extractConcurrency?: number;
   };
   jobs?: JobsConfig;
+  inventory?: InventoryConfig;
+}
+
+/** How entities are taken in, planned and applied. What a tenant sets for itself goes before it. */
+export interface InventoryConfig {
+  /** Registry of tenants that name none. Default `network`. */
+  registry?: string;
+  /** A user's own registries by name, beside `network` and `packages`. */
+  registries?: Readonly<Record<string, RegistryFile>>;
+  /** Default `plan-only`: nothing is applied without an approval. */
+  mode?: PlanMode;
+  rules?: readonly z.input<typeof PlanRule>[];
+  guard?: PlanGuardPatch;
+  /** Branch of what names none. Default `main` in the built-in inventory, elsewhere what the target says. */
+  defaultBranch?: string;
+  /** An event is sent when something has waited this long for a decision. Default 86,400; 0: never. */
+  escalateSeconds?: number;
+  /** What has waited this long for a decision ends failed. Default 0: never. */
+  expireSeconds?: number;
+  /** Entities of one tenant that may wait to be planned; above it taking in is answered 429. Default 1,000,000. */
+  maxQueued?: number;
+  /** Targets outside, by the name that tenants set. */
+  targets?: Readonly<Record<string, TargetConfig>>;
+  /** Streams that entities are taken in from. */
+  streams?: readonly StreamConfig[];
+  /** Entities planned and applied in one transaction. Default 1,000. */
+  batchSize?: number;
+  /** Of entities that wait for what they refer to; the wait doubles from one attempt to the next. */
+  retry?: {
+    /** After so many attempts an entity is given up. Default 12. */
+    attempts?: number;
+    /** Default 5. */
+    firstSeconds?: number;
+    /** Default 600. */
+    mostSeconds?: number;
+  };
 }
 
 export interface JobsConfig {

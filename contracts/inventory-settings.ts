@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { PlanMode } from "./inventory.ts";
+import { storable } from "./operation.ts";
 import { PlanGuardPatch, PlanRules, type PlanGuard, type PlanRule } from "./plan-rule.ts";
 
 /** How the entities of a tenant are planned: rows over the configuration over what is built in. */
@@ -9,7 +10,7 @@ export const BUILT_IN_TARGET = "inventory";
 /** The branch of the built-in target that entities belong to when they name none. */
 export const BUILT_IN_BRANCH = "main";
 
-const Name = z.string().min(1).max(100);
+const Name = z.string().min(1).max(100).superRefine(storable);
 const Seconds = z
   .int()
   .min(0)

@@ -1,32 +1,34 @@
 import { z } from "zod";
+import { storable } from "./operation.ts";
 
-const Condition = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+const Text = z.string().superRefine(storable);
+const Condition = z.union([Text, z.number(), z.boolean(), z.null()]);
 
 /**
  * One rule over change sets. All that it names must hold; what it leaves out does not count. The first
  * enabled rule that holds decides, and its name is recorded.
  */
 export const PlanRule = z.strictObject({
-  name: z.string().min(1).max(100),
+  name: z.string().min(1).max(100).superRefine(storable),
   enabled: z.boolean().default(true),
   when: z
     .strictObject({
       /** The type of the entity. */
-      types: z.array(z.string()).nonempty().optional(),
+      types: z.array(Text).nonempty().optional(),
       /** Holds when every change that is no no-op is to one of these types. */
-      changedTypes: z.array(z.string()).nonempty().optional(),
+      changedTypes: z.array(Text).nonempty().optional(),
       /** Holds when every change is of these kinds. Removals need `delete` here. */
       kinds: z
         .array(z.enum(["create", "update", "delete"]))
         .nonempty()
         .optional(),
       /** Holds when no update touches a field but these. */
-      fields: z.array(z.string()).nonempty().optional(),
+      fields: z.array(Text).nonempty().optional(),
       /** One of the entity's tags has this name. */
-      tag: z.string().optional(),
+      tag: Text.optional(),
       /** Values of the entity by dotted path: `site.name`; null: says nothing there. */
-      values: z.record(z.string(), Condition).optional(),
-      branches: z.array(z.string()).nonempty().optional(),
+      values: z.record(Text, Condition).optional(),
+      branches: z.array(Text).nonempty().optional(),
     })
     .default({}),
   decision: z.enum(["apply", "review", "ignore"]),

@@ -37,13 +37,20 @@ export type PlanHeader = z.input<typeof PlanHeader>;
 
 const PlanHash = z.string().regex(/^[0-9a-f]{64}$/, "must be the hash of a plan (64 hex digits)");
 
-export const PlanDecide = z.strictObject({
-  /** Of the plan that was seen: another one is refused. Of the whole plan, so not with `entities`. */
-  hash: PlanHash.optional(),
-  /** Ids of the entities meant. Default: all that wait for a decision. */
-  entities: z.array(EntityId).min(1).max(PLAN_LIMITS.entities).optional(),
-  reason: Reason.optional(),
-});
+export const PlanDecide = z
+  .strictObject({
+    /** Of the plan that was seen: another one is refused. Of the whole plan, so not with `entities`. */
+    hash: PlanHash.optional(),
+    /** Ids of the entities meant. Default: all that wait for a decision. */
+    entities: z.array(EntityId).min(1).max(PLAN_LIMITS.entities).optional(),
+    /** Of the plan that was seen of each of them: a decision about another one is refused. */
+    planHashes: z.array(PlanHash).optional(),
+    reason: Reason.optional(),
+  })
+  .refine(({ entities, planHashes }) => !planHashes || planHashes.length === entities?.length, {
+    path: ["planHashes"],
+    message: "must name one hash for each of the entities",
+  });
 export type PlanDecide = z.infer<typeof PlanDecide>;
 
 /** How many entities of a plan stand where. */

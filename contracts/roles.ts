@@ -25,6 +25,7 @@ export const ACTIONS = {
   purge: "admin",
   erase: "admin",
   repair: "admin",
+  settings: "admin",
   keys: "admin",
 } as const satisfies Record<string, Role>;
 export type Action = keyof typeof ACTIONS;

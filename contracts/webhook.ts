@@ -7,6 +7,10 @@ export const EVENT_TYPES = [
   "operation.waiting",
   "operation.expired",
   "item.quarantined",
+  "inventory.held",
+  "inventory.overdue",
+  "inventory.expired",
+  "inventory.quarantined",
   "doctor.finding",
 ] as const;
 export type EventType = (typeof EVENT_TYPES)[number];

@@ -4,7 +4,7 @@ import { ofDuplicate } from "../domain/inventory-state.ts";
 import { column } from "./columns.ts";
 import { nameOf } from "./entity-states.ts";
 import { ownInboxes } from "./locks.ts";
-import type { Tx } from "./pool.ts";
+import type { Db, Tx } from "./pool.ts";
 
 /** Accepted entities: versions of identities, in the order of acceptance. */
 
@@ -82,6 +82,8 @@ export async function takeIn(
   return { accepted: fresh.length, named };
 }
 
+// Asked for as the first row from there on, which one index alone can find. For a tenant that Postgres has
+// no statistics of yet it would take any index that begins with the tenant, and read all of the tenant.
 async function newestVersions(
   tx: Tx,
   { tenant, branch }: Place,
@@ -99,9 +101,10 @@ async function newestVersions(
     `select w.identity, e.id, encode(e.hash, 'hex') as hash, e.state, e.removal
        from string_to_table($3, e'\\n') as w(identity)
       cross join lateral (
-        select id, hash, state, removal from holdfast.entities
-         where tenant = $1 and branch = $2 and identity = decode(w.identity, 'hex') and operation is null
-         order by id desc limit 1) e`,
+        select tenant, branch, identity, id, hash, state, removal from holdfast.entities
+         where (tenant, branch, identity) >= ($1, $2, decode(w.identity, 'hex')) and operation is null
+         order by tenant, branch, identity, id desc limit 1) e
+      where e.tenant = $1 and e.branch = $2 and e.identity = decode(w.identity, 'hex')`,
     [tenant, branch, column(identities)],
   );
   return new Map(
@@ -208,12 +211,43 @@ async function upsertCopies(
   );
 }
 
-/** Entities whose branch was not known belong to this one from now on. Answers how many. */
-export async function resolveBranch(tx: Tx, tenant: string, branch: string): Promise<number> {
+/** Entities that get their branch in one transaction. */
+export const ADOPTED = 10_000;
+
+/**
+ * The oldest entities whose branch was not known belong to this one from now on: a page of them, so that
+ * nobody waits long to take in. Answers how many; less than a page: there are no more.
+ */
+export async function adoptPage(
+  tx: Tx,
+  tenant: string,
+  branch: string,
+  limit = ADOPTED,
+): Promise<number> {
   await ownInboxes(tx, tenant, [null, branch]);
   const { rowCount } = await tx.query(
-    "update holdfast.entities set branch = $2 where tenant = $1 and branch is null",
-    [tenant, branch],
+    `update holdfast.entities set branch = $2, adopted_at = clock_timestamp()
+      where id = any (array(
+        select id from holdfast.entities
+         where tenant = $1 and branch is null and state = 1 and operation is null
+         order by tenant, branch, id limit $3))`,
+    [tenant, branch, limit],
   );
   return rowCount ?? 0;
+}
+
+/** The same of all of them, page by page, each in a transaction of its own: safe to repeat. */
+export async function resolveBranch(
+  db: Db,
+  tenant: string,
+  branch: string,
+  page = ADOPTED,
+): Promise<number> {
+  let all = 0;
+  for (let more = true; more;) {
+    const adopted = await db.transaction((tx) => adoptPage(tx, tenant, branch, page));
+    all += adopted;
+    more = adopted === page;
+  }
+  return all;
 }

@@ -1,5 +1,5 @@
 import type { IngestAnswer, RejectView, RequestDetail, RequestView } from "../contracts/inbox.ts";
-import type { InputIssue } from "../contracts/errors.ts";
+import { Conflict, type InputIssue } from "../contracts/errors.ts";
 import type { EntityState } from "../contracts/inventory.ts";
 import type { Page } from "../contracts/operation.ts";
 import { isSettled } from "../domain/inventory-state.ts";
@@ -36,22 +36,42 @@ export async function insertRequest(
   return rowCount === 1;
 }
 
-/** What was answered to a message that was taken before. */
-export async function findRepeated(tx: Tx, message: MessageName): Promise<IngestAnswer> {
-  return (await findMessage(tx, message))!;
+/**
+ * What was answered to a message that was taken before. @throws Conflict when that one said something else
+ */
+export async function findRepeated(
+  tx: Tx,
+  message: MessageName,
+  digest: Buffer,
+): Promise<IngestAnswer> {
+  const { digest: before, ...answer } = (await findMessage(tx, message))!;
+  // A caller's driver may give bytes in a class of its own.
+  if (before !== null && Buffer.compare(before, digest) !== 0) {
+    throw new Conflict(
+      "key-reused",
+      `message "${message.messageId}" was taken with other content (request ${answer.request}): use a new id`,
+      { request: answer.request },
+    );
+  }
+  return { ...answer, repeated: true };
 }
 
-/** The same, undefined when it was not. */
-export async function findMessage(
+/** True when the message was taken before. */
+export async function isTaken(db: Queryable, message: MessageName): Promise<boolean> {
+  return (await findMessage(db, message)) !== undefined;
+}
+
+async function findMessage(
   db: Queryable,
   { tenant, source, messageId }: MessageName,
-): Promise<IngestAnswer | undefined> {
-  const { rows } = await db.query<Omit<IngestAnswer, "repeated">>(
-    `select id as request, received, accepted, copies, rejected from holdfast.ingest_requests
+): Promise<(Omit<IngestAnswer, "repeated"> & { digest: Buffer | null }) | undefined> {
+  const { rows } = await db.query<Omit<IngestAnswer, "repeated"> & { digest: Buffer | null }>(
+    `select id as request, received, accepted, copies, rejected, digest
+       from holdfast.ingest_requests
       where tenant = $1 and source = $2 and message_id = $3`,
     [tenant, source, messageId],
   );
-  return rows[0] && { ...rows[0], repeated: true };
+  return rows[0];
 }
 
 export async function countRequest(
@@ -59,13 +79,22 @@ export async function countRequest(
   id: string,
   counts: Pick<IngestAnswer, "received" | "accepted" | "copies" | "rejected"> & {
     missing: number | null;
+    digest?: Buffer | undefined;
   },
 ): Promise<void> {
   await tx.query(
     `update holdfast.ingest_requests
-        set received = $2, accepted = $3, copies = $4, rejected = $5, missing = $6
+        set received = $2, accepted = $3, copies = $4, rejected = $5, missing = $6, digest = $7
       where id = $1`,
-    [id, counts.received, counts.accepted, counts.copies, counts.rejected, counts.missing],
+    [
+      id,
+      counts.received,
+      counts.accepted,
+      counts.copies,
+      counts.rejected,
+      counts.missing,
+      counts.digest ?? null,
+    ],
   );
 }
 

@@ -2,6 +2,7 @@ import { ENTITY_STATES, type EntityState } from "../contracts/inventory.ts";
 import { statesBefore } from "../domain/inventory-state.ts";
 import { insertAudit } from "./audit.ts";
 import type { Queryable, Tx } from "./pool.ts";
+import { findingOf } from "./review-find.ts";
 
 /** What ended without being applied is planned again, in its place in the order of acceptance. */
 
@@ -32,7 +33,7 @@ export async function newestEntity(db: Queryable): Promise<string> {
 }
 
 /**
- * Requeues the next `limit` entities after `after`, with one entry in the audit. One that has a newer
+ * Looks at the next `limit` entities after `after` and requeues those that it is about, with one entry in the audit. One that has a newer
  * version stays as it is, because an older one is never applied after a newer; items of an operation are
  * requeued by running it again.
  */
@@ -42,16 +43,23 @@ export async function requeue(
   by: string,
   page: { after?: string | undefined; limit: number },
 ): Promise<RequeuedPage> {
-  const from = target.state ? [target.state] : statesBefore("requeue");
-  const { rows } = await tx.query<{ found: number; last: string | null; requeued: number }>(
-    `with found as (
+  const { tenant, ids, state, type } = target;
+  const sieve = { ...target, states: state ? [state] : statesBefore("requeue") };
+  const how = { ...page, newest: false, short: true };
+  const finding = findingOf(type === undefined ? sieve : { ...sieve, types: [type] }, how);
+  const { values, window } = finding;
+  const wanted = ids && `$${values.push(ids)}::bigint[]`;
+  const lookedAt = wanted
+    ? `select id from unnest(${wanted}) as id where id > $${values.push(page.after ?? "0")}::bigint
+        order by id limit ${window}`
+    : finding.lookedAt;
+  const { rows } = await tx.query<{ found: number; edge: string | null; requeued: number }>(
+    `with looked_at as materialized (${lookedAt}), found as (
        select e.id, e.tenant, e.branch, e.identity
          from holdfast.entities e
-        where e.tenant = $1 and ($2::text is null or e.branch = $2) and e.id > $3
-          and e.branch is not null and e.operation is null and e.state = any ($4::smallint[])
-          and ($5::bigint[] is null or e.id = any ($5)) and ($6::text is null or e.type = $6)
-          and ($7::uuid is null or e.request = $7) and ($8::bigint is null or e.id <= $8)
-        order by e.id limit $9
+        where e.id = any (array(select id from looked_at)) and ${finding.passes}
+          and e.operation is null
+        order by e.id
           for update
      ), changed as (
        update holdfast.entities e
@@ -63,26 +71,18 @@ export async function requeue(
           and not exists (select from holdfast.entities w
                            where w.tenant = f.tenant and w.branch = f.branch
                              and w.identity = f.identity and w.operation is null and w.id > f.id)
-       returning e.id
+       returning 1
      )
-     select (select count(*) from found)::int as found, (select max(id) from found) as last,
+     select (select count(*) from found)::int as found,
+            case when (select count(*) from looked_at) >= ${window}
+                 then (select max(id) from looked_at) end as edge,
             (select count(*) from changed)::int as requeued`,
-    [
-      target.tenant,
-      target.branch ?? null,
-      page.after ?? "0",
-      from.map((state) => ENTITY_STATES[state]),
-      target.ids ?? null,
-      target.type ?? null,
-      target.request ?? null,
-      target.upTo ?? null,
-      page.limit,
-    ],
+    values,
   );
-  const { found, last, requeued } = rows[0]!;
+  const { found, edge, requeued } = rows[0]!;
   if (requeued > 0) {
-    const { tenant, upTo: _, ...asked } = target;
-    const after = { asked, requeued, passedOver: found - requeued, last };
+    const { tenant: _, upTo: _to, ...asked } = target;
+    const after = { asked, requeued, passedOver: found - requeued, after: page.after };
     await insertAudit(tx, {
       actor: by,
       action: "inbox.requeue",
@@ -92,5 +92,5 @@ export async function requeue(
     });
   }
   const counts = { requeued, passedOver: found - requeued };
-  return found === page.limit ? { ...counts, next: last! } : counts;
+  return edge === null ? counts : { ...counts, next: edge };
 }

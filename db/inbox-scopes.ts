@@ -1,5 +1,6 @@
 import type { SnapshotAnswer } from "../contracts/inbox.ts";
 import { InvalidInput } from "../contracts/errors.ts";
+import { ENTITY_STATES } from "../contracts/inventory.ts";
 import type { InboxEntry } from "../domain/inbox-entry.ts";
 import { column } from "./columns.ts";
 import { undoRemovals } from "./inbox-entities.ts";
@@ -83,23 +84,36 @@ async function upsertMembers(
   );
 }
 
-async function seeNested(
+async function seeNested(tx: Tx, scope: Scope, identities: readonly string[]): Promise<void> {
+  const { tenant, branch, scope: name, request } = scope;
+  const removals = await removalsOf(tx, scope, identities);
+  if (removals.length > 0) await undoRemovals(tx, removals);
+  await tx.query(
+    `update holdfast.scope_members m
+        set request = $4, missing_since = null, removal = null
+       from string_to_table($5, e'\\n') as w(identity)
+      where m.tenant = $1 and m.branch = $2 and m.scope = $3 and m.identity = decode(w.identity, 'hex')
+        and m.request <> $4`,
+    [tenant, branch, name, request, column(identities)],
+  );
+}
+
+/** No others are made while the inbox is owned. */
+async function removalsOf(
   tx: Tx,
   { tenant, branch, scope, request }: Scope,
   identities: readonly string[],
-): Promise<void> {
+): Promise<string[]> {
   const { rows } = await tx.query<{ removal: string }>(
-    `update holdfast.scope_members m
-        set request = $4, missing_since = null, removal = null
-       from holdfast.scope_members before, string_to_table($5, e'\\n') as w(identity)
-      where m.tenant = $1 and m.branch = $2 and m.scope = $3 and m.identity = decode(w.identity, 'hex')
-        and before.tenant = $1 and before.branch = $2 and before.scope = $3
-        and before.identity = m.identity and m.request <> $4
-     returning before.removal`,
+    `select distinct m.removal
+       from string_to_table($5, e'\\n') as w(identity)
+       join holdfast.scope_members m
+         on m.tenant = $1 and m.branch = $2 and m.scope = $3
+        and m.identity = decode(w.identity, 'hex')
+      where m.request <> $4 and m.removal is not null`,
     [tenant, branch, scope, request, column(identities)],
   );
-  const removals = rows.flatMap(({ removal }) => removal ?? []);
-  if (removals.length > 0) await undoRemovals(tx, removals);
+  return rows.map(({ removal }) => removal);
 }
 
 /**
@@ -119,6 +133,7 @@ export async function endScope(
     throw new InvalidInput([{ path: "entities", message }]);
   }
   const missing = whole ? await markMissing(tx, given) : null;
+  if (whole) await forgetEndedRemovals(tx, given);
   const { rows } = await tx.query<{ grace: number }>(
     `insert into holdfast.inventory_scopes as s
        (tenant, branch, scope, request, members, grace_seconds)
@@ -148,4 +163,20 @@ async function markMissing(tx: Tx, { tenant, branch, scope, request }: Scope): P
     [tenant, branch, scope, request],
   );
   return rowCount ?? 0;
+}
+
+const ENDED = [ENTITY_STATES.failed, ENTITY_STATES.errored, ENTITY_STATES.superseded];
+
+/** What is missing still, and was not removed by a removal that came to nothing, has another one made. */
+async function forgetEndedRemovals(
+  tx: Tx,
+  { tenant, branch, scope, request }: Scope,
+): Promise<void> {
+  await tx.query(
+    `update holdfast.scope_members m set removal = null
+      where tenant = $1 and branch = $2 and scope = $3 and request <> $4 and removal is not null
+        and not exists (select from holdfast.entities e
+                         where e.id = m.removal and e.state not in (${ENDED.join(", ")}))`,
+    [tenant, branch, scope, request],
+  );
 }

@@ -5,6 +5,7 @@ import type { Entity } from "../contracts/inventory.ts";
 import { inboxEntry, type InboxEntry } from "../domain/inbox-entry.ts";
 import type { Registry } from "../domain/registry.ts";
 import { createCopies, takeIn, type Place } from "./inbox-entities.ts";
+import { createMessageDigest } from "./inbox-digest.ts";
 import {
   countRequest,
   findRepeated,
@@ -32,6 +33,8 @@ export interface Message {
   source: string;
   /** What the source calls this message. A repeat of it is answered and changes nothing. */
   messageId?: string | undefined;
+  /** Where entities without a branch are said to belong, if the message says so. */
+  namedBranch?: string | undefined;
   /** Who sent it. */
   by?: string | undefined;
   /** The message is everything there is in a scope of its branch. */
@@ -67,6 +70,7 @@ export async function ingest(tx: Tx, registry: Registry, given: Ingest): Promise
 /**
  * The same of a message that comes in chunks of at most `CHUNK` entries. The next chunk is asked for while
  * the database writes the one before. `branches`: every branch that one of them belongs to.
+ * @throws Conflict when the message was taken before, and said something else
  */
 export async function ingestChunks(
   tx: Tx,
@@ -75,7 +79,11 @@ export async function ingestChunks(
   chunks: AsyncIterable<InboxChunk>,
 ): Promise<IngestAnswer> {
   const request = uuidv7();
-  if (!(await insertRequest(tx, request, given))) return findRepeated(tx, given);
+  const digest = given.messageId === undefined ? undefined : createMessageDigest(given);
+  if (!(await insertRequest(tx, request, given))) {
+    for await (const chunk of chunks) digest!.add(chunk);
+    return findRepeated(tx, given, digest!.end());
+  }
   const message = await ownPlaces(tx, given, branches);
   const { tenant, snapshot } = message;
   const scope =
@@ -87,6 +95,7 @@ export async function ingestChunks(
   let next = await reader.next();
   while (!next.done) {
     const { entries, rejects = [] } = next.value;
+    digest?.add(next.value);
     const writing = (async () => {
       for (const [branch, group] of byBranch(entries, message.branch)) {
         const place: Place = { tenant, branch, request };
@@ -110,7 +119,11 @@ export async function ingestChunks(
     scope && (await endScope(tx, scope, { whole: rejected === 0 }));
   const received = accepted + copies.total + rejected;
   const taken = { received, accepted, copies: copies.total, rejected };
-  await countRequest(tx, request, { ...taken, missing: ended?.missing ?? null });
+  await countRequest(tx, request, {
+    ...taken,
+    missing: ended?.missing ?? null,
+    digest: digest?.end(),
+  });
   return { request, repeated: false, ...taken, ...(ended && { snapshot: ended }) };
 }
 

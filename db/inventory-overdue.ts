@@ -23,9 +23,10 @@ export async function sweepOverdue(
 ): Promise<number> {
   let expired = 0;
   for (const place of await openPlaces(db, config)) {
+    // What is left is told of by the next look, when what has expired is no part of it.
     if (place.expires) expired += await expireOpen(db, place);
-    if (place.isOverdue && !place.isTold) await db.transaction((tx) => escalate(tx, place));
-    if (!place.isOverdue && place.isTold) await forget(db, place);
+    else if (place.isOverdue && !place.isTold) await db.transaction((tx) => escalate(tx, place));
+    else if (!place.isOverdue && place.isTold) await forget(db, place);
   }
   return expired;
 }

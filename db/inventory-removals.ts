@@ -8,42 +8,54 @@ import type { Db, Queryable, Tx } from "./pool.ts";
  * their own, planned and decided about like all others.
  */
 
-/** SQL: member `m` of scope `s` has been missing for longer than it may, and nobody speaks of it. */
+/**
+ * SQL: member `m` of scope `s` has been missing for longer than it may, and nobody speaks of it: no other
+ * scope names it, or has not missed it for too long yet.
+ */
 const IS_DUE = `m.missing_since <= clock_timestamp() - s.grace_seconds * interval '1 second'
   and m.removal is null
+  and exists (select from holdfast.entities said where said.id = m.entity)
   and not exists (
     select from holdfast.inventory_scopes other
       join holdfast.scope_members o on o.tenant = other.tenant and o.branch = other.branch
-       and o.scope = other.scope and o.identity = m.identity and o.missing_since is null
+       and o.scope = other.scope and o.identity = m.identity
+       and (o.missing_since is null
+            or o.removal is null
+               and o.missing_since > clock_timestamp() - other.grace_seconds * interval '1 second')
      where other.tenant = m.tenant and other.branch = m.branch and other.scope <> m.scope)`;
 
 const PLACES = 100;
-/** Removals of one transaction, while which nothing is taken into the branch. */
+/** Members of one transaction, while which nothing is taken into the branch. */
 const AT_ONCE = 1_000;
 
-/** Makes what is due. Answers how many. */
+/** Makes what is due, branch after branch in turns. Answers how many. */
 export async function makeRemovals(db: Db): Promise<number> {
   let made = 0;
-  for (const place of await placesWithMissing(db)) {
-    for (let more = true; more;) {
+  for (let places = await placesWithMissing(db); places.length > 0;) {
+    const more: InventoryPlace[] = [];
+    for (const place of places) {
       const some = await db.transaction(async (tx) => {
         await ownInboxes(tx, place.tenant, [place.branch]);
         await forgetSeen(tx, place);
         return insertRemovals(tx, place);
       });
-      made += some;
-      more = some === AT_ONCE;
+      made += some.made;
+      if (some.members === AT_ONCE) more.push(place);
     }
+    places = more;
   }
   return made;
 }
 
+/** Those that have waited longest come first. */
 async function placesWithMissing(db: Queryable): Promise<InventoryPlace[]> {
   const { rows } = await db.query<InventoryPlace>(
-    `select distinct m.tenant, m.branch
+    `select m.tenant, m.branch
        from holdfast.scope_members m
        join holdfast.inventory_scopes s using (tenant, branch, scope)
-      where m.missing_since is not null and ${IS_DUE} limit ${PLACES}`,
+      where m.missing_since is not null and ${IS_DUE}
+      group by m.tenant, m.branch
+      order by min(m.missing_since) limit ${PLACES}`,
   );
   return rows;
 }
@@ -66,14 +78,20 @@ async function forgetSeen(tx: Tx, { tenant, branch }: InventoryPlace): Promise<v
   );
 }
 
-async function insertRemovals(tx: Tx, { tenant, branch }: InventoryPlace): Promise<number> {
-  const { rows } = await tx.query<{ made: number }>(
+interface Made {
+  /** Of two scopes that miss the same, one. */
+  made: number;
+  /** That they were made for. */
+  members: number;
+}
+
+async function insertRemovals(tx: Tx, { tenant, branch }: InventoryPlace): Promise<Made> {
+  const { rows } = await tx.query<Made>(
     `with due as (
        select m.scope, m.identity, m.entity
          from holdfast.scope_members m
          join holdfast.inventory_scopes s using (tenant, branch, scope)
         where m.tenant = $1 and m.branch = $2 and m.missing_since is not null and ${IS_DUE}
-          and exists (select from holdfast.entities e where e.id = m.entity)
         order by m.missing_since limit ${AT_ONCE}
      ), named as (
        select distinct on (identity) identity, entity from due order by identity, entity desc
@@ -92,8 +110,8 @@ async function insertRemovals(tx: Tx, { tenant, branch }: InventoryPlace): Promi
          from due d join numbered n on n.identity = d.identity
         where m.tenant = $1 and m.branch = $2 and m.scope = d.scope and m.identity = d.identity
      )
-     select count(*)::int as made from numbered`,
+     select count(*)::int as made, (select count(*)::int from due) as members from numbered`,
     [tenant, branch, uuidv7()],
   );
-  return rows[0]!.made;
+  return rows[0]!;
 }

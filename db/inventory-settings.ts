@@ -11,7 +11,7 @@ import { PlanGuard, type PlanGuardPatch, type PlanRule } from "../contracts/plan
 import { assertInventoryConfig, configuredRules } from "../domain/inventory-config.ts";
 import { DEFAULT_REGISTRY, registryOf } from "../domain/inventory-registries.ts";
 import { insertAudit } from "./audit.ts";
-import { resolveBranch } from "./inbox-entities.ts";
+import { adoptPage } from "./inbox-entities.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
 export { registryOf };
@@ -87,7 +87,7 @@ function merged({ inventory = {} }: WithInventory, row: Row | undefined): Invent
 
 /**
  * Changes what a tenant has set, and answers what holds now. What is known of the default branch from
- * now on, is so for what was taken in before, too.
+ * now on, is so for what was taken in before, too: for one page of it, the caller sees to the rest.
  * @throws InvalidInput when a registry or target is not there, or a rule names a type that is none
  */
 export async function setSettings(
@@ -120,7 +120,7 @@ export async function setSettings(
     before: before ?? {},
     after: row,
   });
-  if (settings.defaultBranch !== null) await resolveBranch(tx, tenant, settings.defaultBranch);
+  if (settings.defaultBranch !== null) await adoptPage(tx, tenant, settings.defaultBranch);
   return settings;
 }
 

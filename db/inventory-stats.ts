@@ -1,4 +1,5 @@
-import { DUE_PLACES } from "./plan-due.ts";
+import { readCounts, type SourceCounts } from "./plan-counts.ts";
+import { DUE_PLACES, ofOldestQueued } from "./plan-due.ts";
 import type { Queryable } from "./pool.ts";
 
 /** Entities in numbers, of the whole installation; each is counted up to a bound. */
@@ -7,6 +8,8 @@ export interface InventoryStats {
   /** When the oldest that is due, and may be worked, was taken in. */
   oldestDue: Date | null;
   heldBranches: number;
+  /** How plans ended, by source: sums that only grow. */
+  sources: SourceCounts[];
 }
 
 export const COUNTED_TO = 10_000;
@@ -32,10 +35,7 @@ export async function readInventoryStats(db: Queryable): Promise<InventoryStats>
       )
       .join(", ")}) as states,
        (select min(e.accepted_at) from (${DUE_PLACES}) p
-         cross join lateral (
-           select accepted_at from holdfast.entities
-            where tenant = p.tenant and branch = p.branch and state = 1 and operation is null
-            order by id limit 1) e) as oldest,
+         cross join lateral ${ofOldestQueued("p.tenant", "p.branch", "accepted_at")} e) as oldest,
        (select count(*)::int from holdfast.inventory_guards where held_at is not null) as held`,
   );
   const { states, oldest, held } = rows[0]!;
@@ -43,5 +43,6 @@ export async function readInventoryStats(db: Queryable): Promise<InventoryStats>
     states: Object.entries(states).map(([state, n]) => ({ state, n })),
     oldestDue: oldest,
     heldBranches: held,
+    sources: await readCounts(db),
   };
 }

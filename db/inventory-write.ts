@@ -1,4 +1,4 @@
-import { canonicalJson } from "../domain/exact-json.ts";
+import { storedJson } from "../domain/exact-json.ts";
 import type { ObjectWrite } from "../domain/plan-batch.ts";
 import { column } from "./columns.ts";
 import type { InventoryPlace } from "./inventory-look-up.ts";
@@ -48,7 +48,7 @@ async function insertObjects(
       place.branch,
       column(created.map(({ id }) => id)),
       column(created.map(({ type }) => type)),
-      column(created.map(({ data }) => canonicalJson(data))),
+      column(created.map(({ data }) => storedJson(data))),
     ],
   );
 }
@@ -65,12 +65,13 @@ async function updateObjects(tx: Tx, updated: readonly ObjectWrite[]): Promise<v
     [
       column(updated.map(({ id }) => id)),
       column(updated.map(({ version }) => String(version))),
-      column(updated.map(({ data }) => canonicalJson(data))),
+      column(updated.map(({ data }) => storedJson(data))),
     ],
   );
   expectAll(rowCount, updated.length, "objects");
 }
 
+// Where two objects are called the same by a matcher that is new, only one of them has the name.
 async function dropKeys(
   tx: Tx,
   place: InventoryPlace,
@@ -78,7 +79,7 @@ async function dropKeys(
 ): Promise<void> {
   const dropped = updated.flatMap(({ id, droppedKeys }) => droppedKeys.map((key) => [id, key]));
   if (dropped.length === 0) return;
-  const { rowCount } = await tx.query(
+  await tx.query(
     `delete from holdfast.object_keys where ctid = any (array(
        select k.ctid
          from rows from (string_to_table($3, e'\\n'), string_to_table($4, e'\\n')) as d(object, key)
@@ -93,7 +94,6 @@ async function dropKeys(
       column(dropped.map(([, key]) => key)),
     ],
   );
-  expectAll(rowCount, dropped.length, "names");
 }
 
 async function insertKeys(

@@ -15,6 +15,8 @@ import type { Tx } from "./pool.ts";
  *   7. inbox       per (tenant, branch) in order of branch: by whoever takes entities in, so that the
  *                  order of acceptance is the order of commits
  *   8. inventory   per (tenant, branch): by whoever plans or applies; then entities in order of id
+ *                  (removals last, passing over those that a snapshot has undone, for it undoes them as
+ *                  it reads on); then members of scopes, a removal before the members it was made of
  *   9. target      per target: by whoever claims entities for it, before rows of entities
  *  10. everything else is insert-only, or one row by its key
  *

@@ -4,6 +4,7 @@ import { classify } from "../domain/faults.ts";
 import { driveAsync, planBatch, type PlannedBatch } from "../domain/plan-batch.ts";
 import type { Registry } from "../domain/registry.ts";
 import { openWindow, type GuardWindow } from "./inventory-guard.ts";
+import { namesAreKept } from "./inventory-keys.ts";
 import { lookUp, objectIds, type InventoryPlace } from "./inventory-look-up.ts";
 import { appendJournal, StalePlan, writeObjects } from "./inventory-write.ts";
 import { takeInventory } from "./locks.ts";
@@ -81,6 +82,8 @@ export async function planAndApplyAs(
   let bad: number | undefined;
   for (let stale = 0; ;) {
     let claimed: readonly ClaimedEntity[] = [];
+    let looked = 0;
+    let named = true;
     let limit = 0;
     const work = async (tx: Tx): Promise<PlanApplyBatch> => {
       if (!(await takeInventory(tx, place.tenant, place.branch)))
@@ -92,24 +95,35 @@ export async function planAndApplyAs(
       if (window?.heldBecause !== undefined) {
         return { ...nothing(), heldBecause: window.heldBecause };
       }
-      claimed = await claimEntities(tx, place, limit);
-      if (claimed.length === 0) return nothing();
-      const part = await workBatch(tx, place, how, claimed, window);
-      return { ...part, more: part.more || claimed.length === limit };
+      named = await namesAreKept(tx, place, how.registry);
+      if (!named) return nothing();
+      const { entities, heldBack } = await claimEntities(tx, place, limit);
+      claimed = entities;
+      looked = claimed.length + heldBack;
+      if (looked === 0) return nothing();
+      const part =
+        claimed.length === 0 ? nothing() : await workBatch(tx, place, how, claimed, window);
+      return {
+        ...part,
+        claimed: part.claimed + heldBack,
+        heldBack: part.heldBack + heldBack,
+        more: part.more || looked === limit,
+      };
     };
     try {
       const part = await db.transaction(work, {
         statementTimeoutMs: STATEMENT_MS,
         withoutJit: true,
       });
+      if (!named) continue;
       add(done, part);
       if (bad === undefined || part.claimed < limit || part.claimed === bad) return done;
       bad -= part.claimed;
     } catch (error) {
-      if (error instanceof StalePlan) {
-        if (++stale === STALE_TRIES) throw error;
-      } else if (classify(error) !== "domain" || claimed.length === 0) throw error;
-      else if (claimed.length > 1) bad = claimed.length;
+      const isStale = error instanceof StalePlan;
+      if (isStale && ++stale < STALE_TRIES) continue;
+      if (!(isStale || classify(error) === "domain") || claimed.length === 0) throw error;
+      if (looked > 1) bad = looked;
       else {
         const { id } = claimed[0]!;
         add(done, await db.transaction((tx) => failAlone(tx, place, id, error as Error)));
@@ -229,10 +243,11 @@ async function failAlone(
   cause: Error,
 ): Promise<PlanApplyBatch> {
   if (!(await takeInventory(tx, place.tenant, place.branch))) return { ...nothing(), busy: true };
-  const claimed = (await claimEntities(tx, place, 1)).filter((entity) => entity.id === id);
+  const { entities } = await claimEntities(tx, place, 1);
+  const claimed = entities.filter((entity) => entity.id === id);
   const settled = claimed.map(({ id, attempt }): Settlement => {
     const error = { fault: "refused", message: cause.message.slice(0, 1_000) };
-    return { id, state: "failed", error, attempt };
+    return { id, state: "failed", error, attempt, failedAt: "apply" };
   });
   await settleEntities(tx, settled);
   return tally(settled, {

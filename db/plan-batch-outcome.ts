@@ -96,7 +96,8 @@ export function tally(
 
 const STATES = { apply: "applied", review: "open", ignore: "ignored" } as const;
 
-const WHY_LOOK = {
+/** What is open again says so. */
+export const WHY_LOOK = {
   changed: {
     fault: "changed-since-approval",
     message: "the plan is another than the one that was approved: look again",
@@ -127,7 +128,8 @@ export function settlementOf(
     return { id, state: "open", planHash, error: WHY_LOOK[decided.by], attempt };
   }
   const rule = decided && "rule" in decided ? decided.rule : undefined;
-  return { id, state: STATES[planned.decision], planHash, rule, attempt };
+  const { changes } = planned.changeSet;
+  return { id, state: STATES[planned.decision], planHash, rule, attempt, changes };
 }
 
 /** Another try later, or the end of it. */

@@ -76,7 +76,9 @@ export function decider(given: DecideBy): Decider {
     const entity = claimed[no]!;
     if (heldBecause !== undefined) held.add(no);
     if (isHeldBack(no)) return "review";
-    if (entity.approved !== undefined) {
+    // What was approved while it was open stands; it may be that it was applied once since.
+    const mayStand = entity.state === "open" || !overtaken.has(entity.id);
+    if (entity.approved !== undefined && mayStand) {
       const stands =
         entity.approved === changeSet.hash ||
         ["same", "part"].includes(remainderOf(approved.get(entity.id) ?? [], changeSet.changes));
@@ -87,11 +89,15 @@ export function decider(given: DecideBy): Decider {
       decided.set(no, { by: "overtaken" });
       return "review";
     }
-    const before = earlier.of(entity, changeSet.hash);
+    const before = earlier.of(entity, changeSet);
     if (before) {
       if (before.decision === "apply" && !withinGuard(no, changeSet)) return "review";
       decided.set(no, { by: "earlier", rule: `decided before by ${before.by}` });
       return before.decision;
+    }
+    if (entity.reopened) {
+      decided.set(no, { by: "rules", rule: undefined });
+      return "review";
     }
     const facts = { type: entity.type, entity, branch: place.branch, changeSet };
     const { decision, rule } = decideByRules(rules, mode, facts);

@@ -7,25 +7,40 @@ import type { Queryable } from "./pool.ts";
 /** Rows of `holdfast.drains` that work the built-in inventory. */
 export const RECONCILE_QUEUE = "reconcile";
 
-/** SQL: an older version waits for what it refers to; this one is not applied before it. */
-const isHeldBack = (entity: string) => `exists (
-  select from holdfast.entities w
-   where w.state = 9 and w.operation is null and w.tenant = ${entity}.tenant and w.branch = ${entity}.branch
-     and w.identity = ${entity}.identity and w.id < ${entity}.id and w.due_at > clock_timestamp())`;
+/**
+ * SQL: the time, read once in a statement. The clock itself may tell another time for each row, so that no
+ * index could be asked about it.
+ */
+export const NOW = "(select clock_timestamp())";
+
+/**
+ * What is worked, each kind of it found by a small index of its own. Orders and bounds name the columns
+ * of that index from the second one on, as one row: then no other index serves, whatever is known of a
+ * table that grows and shrinks.
+ */
+const KINDS = [
+  { where: "state = 1 and operation is null", by: "id" },
+  { where: "state = 2 and approved_hash is not null and operation is null", by: "id" },
+] as const;
+const RETRIED = "state = 9 and operation is null";
 
 /** SQL: ids of what is due in a branch, oldest first, each kind from its own index. */
 export const dueIds = (tenant: string, branch: string, limit: string) => `
-  (select id from holdfast.entities e
-    where tenant = ${tenant} and branch = ${branch} and state = 1 and operation is null and not ${isHeldBack("e")}
-    order by id limit ${limit})
+  ${KINDS.map(({ where }) => dueOf(where, tenant, branch, limit)).join(" union all ")}
   union all
   (select id from holdfast.entities
-    where tenant = ${tenant} and branch = ${branch} and state = 9 and operation is null and due_at <= clock_timestamp()
-    order by due_at limit ${limit})
-  union all
-  (select id from holdfast.entities
-    where tenant = ${tenant} and branch = ${branch} and state = 2 and approved_hash is not null and operation is null
-    order by id limit ${limit})`;
+    where tenant = ${tenant} and ${RETRIED} and (branch, due_at, id) > (${branch}, '-infinity', 0)
+      and (branch, due_at) <= (${branch}, ${NOW})
+    order by tenant, branch, due_at, id limit ${limit})`;
+
+const dueOf = (where: string, tenant: string, branch: string, limit: string, what = "id") => `
+  (select ${what} from holdfast.entities
+    where tenant = ${tenant} and ${where} and (branch, id) > (${branch}, 0) and branch <= ${branch}
+    order by tenant, branch, id limit ${limit})`;
+
+/** SQL: this of the entity of a branch that has been queued the longest. */
+export const ofOldestQueued = (tenant: string, branch: string, what: string) =>
+  dueOf(KINDS[0].where, tenant, branch, "1", what);
 
 /** SQL: a brake holds a branch `p` (tenant, branch) of the built-in inventory. */
 export const isPlaceBraked = (p: string) => `exists (
@@ -45,37 +60,69 @@ const mayBeWorked = (p: string) => `
                    where g.tenant = ${p}.tenant and g.branch = ${p}.branch and g.held_at is not null)
   and not ${isPlaceBraked(p)}`;
 
-const KINDS = [
-  "state = 1 and operation is null",
-  "state = 9 and operation is null",
-  "state = 2 and approved_hash is not null and operation is null",
-];
+interface Walk {
+  where: string;
+  /** What the index of it is ordered by in a branch. */
+  by: string;
+}
 
-/** SQL: the first branch after another with anything that is or will be due. */
-const nextPlace = (after: string) => `
-  select tenant, branch from (${KINDS.map(
-    (kind) => `
-    (select tenant, branch from holdfast.entities
-      where ${kind} and branch is not null and (tenant, branch) > ${after}
-      order by tenant, branch limit 1)`,
-  ).join(" union all ")}) firsts
+/** SQL: the first row of the first branch after another that has any of a kind. */
+const nextPlace = ({ where, by }: Walk, tenant: string, branch: string) => `
+  select * from (
+    (select tenant, branch, due_at from holdfast.entities
+      where ${where} and tenant = ${tenant} and branch > ${branch}
+      order by tenant, branch, ${by} limit 1)
+    union all
+    (select tenant, branch, due_at from holdfast.entities
+      where ${where} and tenant > ${tenant}
+      order by tenant, branch, ${by} limit 1)) firsts
    order by tenant, branch limit 1`;
 
-/** SQL: branches with something due that may be worked, from branch to branch by index, however much each has. */
-const duePlaces = (after: string) => `
-  with recursive places as (
-    (${nextPlace(after)})
-    union all
-    select n.tenant, n.branch from places p cross join lateral (${nextPlace("(p.tenant, p.branch)")}) n
-  )
-  select p.tenant, p.branch from places p
-   where ${mayBeWorked("p")} and exists (${dueIds("p.tenant", "p.branch", "1")})`;
+/**
+ * SQL: branches that have any of a kind, in order, from one to the next by index, however much each has.
+ * What belongs to no branch yet makes a place without one.
+ */
+const placesWith = (walk: Walk, tenant: string, branch: string, also: string) => `
+  (with recursive places as (
+     select * from (${nextPlace(walk, tenant, branch)}) first where ${also}
+     union all
+     select n.* from places p cross join lateral (${nextPlace(walk, "p.tenant", "p.branch")}) n
+   )
+   select p.tenant, p.branch from places p where p.branch is not null and ${mayBeWorked("p")}`;
+
+/** SQL: the same of those where something waits whose time has come. Nobody's has: none is looked at. */
+const SOME_IS_RETRIED = `exists (select from holdfast.entities
+    where ${RETRIED} and due_at <= ${NOW} order by due_at limit 1)`;
+
+/** SQL: branches with something due that may be worked: of each kind as many as `each` says, in order. */
+const duePlaces = (tenant: string, branch: string, each = "") =>
+  [
+    ...KINDS.map((kind) => `${placesWith(kind, tenant, branch, "true")} ${each})`),
+    `${placesWith({ where: RETRIED, by: "due_at, id" }, tenant, branch, SOME_IS_RETRIED)}
+       and p.due_at <= ${NOW} ${each})`,
+  ].join(each === "" ? " union " : " union all ");
 
 /** SQL: every branch with something due that may be worked. */
-export const DUE_PLACES = duePlaces("('', '')");
+export const DUE_PLACES = duePlaces("''", "''");
 
 /** SQL: the drain of the built-in inventory has something to do. */
-export const INVENTORY_IS_DUE = `exists (${DUE_PLACES})`;
+export const INVENTORY_IS_DUE = `exists (${duePlaces("''", "''", "limit 1")})`;
+
+/**
+ * SQL: an entity is due, for whatever target, in whatever branch. The first row of each small index, which
+ * the order sees to: what is known of a table that grows and shrinks would have all of it read.
+ */
+export const SOME_ENTITY_IS_DUE = `coalesce(
+  (select true from holdfast.entities
+    where state = 1 and operation is null order by tenant, branch, id limit 1),
+  (select true from holdfast.entities
+    where state = 9 and operation is null and due_at <= ${NOW} order by due_at limit 1),
+  (select true from holdfast.entities
+    where state = 2 and approved_hash is not null and operation is null
+    order by tenant, branch, id limit 1),
+  (select true from holdfast.entities
+    where lease_until <= ${NOW} order by lease_until limit 1),
+  false)`;
 
 const FIRST: InventoryPlace = { tenant: "", branch: "" };
 
@@ -90,14 +137,17 @@ export async function nextInventory(
   return inventoryAfter(db, FIRST, passedOver);
 }
 
+const NOT_PASSED_OVER =
+  "and (p.tenant, p.branch) not in (select * from unnest($3::text[], $4::text[]))";
+
 async function inventoryAfter(
   db: Queryable,
   { tenant, branch }: InventoryPlace,
   passedOver: readonly InventoryPlace[],
 ): Promise<InventoryPlace | undefined> {
   const { rows } = await db.query<InventoryPlace>(
-    `select tenant, branch from (${duePlaces("($1, $2)")}) due
-      where (tenant, branch) not in (select * from unnest($3::text[], $4::text[])) limit 1`,
+    `select tenant, branch from (${duePlaces("$1::text", "$2::text", `${NOT_PASSED_OVER} limit 1`)}) due
+      order by tenant, branch limit 1`,
     [
       tenant,
       branch,
@@ -112,7 +162,7 @@ async function inventoryAfter(
 export async function nextRetryAt(db: Queryable): Promise<number | undefined> {
   const { rows } = await db.query<{ at: Date }>(
     `select due_at as at from holdfast.entities
-      where state = 9 and operation is null and due_at > clock_timestamp() order by due_at limit 1`,
+      where state = 9 and operation is null and due_at > ${NOW} order by due_at limit 1`,
   );
   return rows[0]?.at.getTime();
 }

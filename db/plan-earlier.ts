@@ -1,3 +1,4 @@
+import type { ChangeSet } from "../contracts/inventory.ts";
 import type { Tx } from "./pool.ts";
 import { column } from "./columns.ts";
 import type { InventoryPlace } from "./inventory-look-up.ts";
@@ -12,8 +13,17 @@ export interface EarlierDecision {
 }
 
 export interface EarlierDecisions {
-  /** The newest decision about the same plan of an older version; undefined when there is none. */
-  of(entity: ClaimedEntity, planHash: string): EarlierDecision | undefined;
+  /** What was decided of the same plan of an older version, and holds; undefined when nothing was. */
+  of(entity: ClaimedEntity, changeSet: ChangeSet): EarlierDecision | undefined;
+}
+
+interface DecidedRow {
+  identity: string;
+  id: string;
+  /** null: it stands no longer, or has not come to anything yet. */
+  decision: EarlierDecision["decision"] | null;
+  by: string;
+  plan: string | null;
 }
 
 const NONE: EarlierDecisions = { of: () => undefined };
@@ -23,7 +33,9 @@ const MOST = 20;
 
 /**
  * Decisions carry over to identical plans of newer versions, unless somebody has decided about the newer
- * one itself: reopened is looked at again, whatever was said before.
+ * one itself: reopened is looked at again, whatever was said before. An approval only while it is the
+ * newest decision of its identity, and never one to delete; a rejection until something of it is
+ * decided otherwise.
  */
 export async function earlierDecisions(
   tx: Tx,
@@ -32,28 +44,34 @@ export async function earlierDecisions(
 ): Promise<EarlierDecisions> {
   const open = claimed.filter(({ decided }) => !decided);
   if (open.length === 0 || !(await hasDecided(tx, place))) return NONE;
-  const { rows } = await tx.query<{ identity: string; id: string; plan: string } & EarlierDecision>(
+  const { rows } = await tx.query<DecidedRow>(
     `select w.identity, d.id, d.decision, d.by, encode(d.plan, 'hex') as plan
        from (select distinct identity from string_to_table($3, e'\\n') as identity) w
       cross join lateral (
-        select id, case when state = 6 then 'ignore' else 'apply' end as decision,
-               decided_by as by, coalesce(approved_hash, plan_hash) as plan
+        select id, case when state = 6 then 'ignore'
+                        when state in (3, 5) and approved_hash is not null then 'apply' end as decision,
+               decided_by as by, decided_at, coalesce(approved_hash, plan_hash) as plan
           from holdfast.entities
          where tenant = $1 and branch = $2 and identity = decode(w.identity, 'hex')
            and decided_by is not null and operation is null
-           and (state = 6 or state in (3, 5) and approved_hash is not null)
          order by id desc limit ${MOST}) d
-      where d.plan is not null`,
+      order by d.decided_at desc, d.id desc`,
     [place.tenant, place.branch, column(open.map(({ identity }) => identity))],
   );
   const known = new Map<string, typeof rows>();
   for (const row of rows) known.set(row.identity, [...(known.get(row.identity) ?? []), row]);
   return {
-    of({ id, identity, decided }, planHash) {
+    of({ id, identity, decided }, { hash, changes }) {
       if (decided) return undefined;
-      return known
-        .get(identity)
-        ?.find((row) => row.plan === planHash && BigInt(row.id) < BigInt(id));
+      const made = known.get(identity) ?? [];
+      const found = made.find(
+        (row) => row.decision === "apply" || (row.decision === "ignore" && row.plan === hash),
+      );
+      if (!found?.decision || found.plan !== hash || BigInt(found.id) > BigInt(id))
+        return undefined;
+      const { decision, by } = found;
+      const mayApply = found === made[0] && !changes.some(({ kind }) => kind === "delete");
+      return decision === "ignore" || mayApply ? { decision, by } : undefined;
     },
   };
 }
@@ -69,8 +87,8 @@ async function hasDecided(tx: Tx, place: InventoryPlace): Promise<boolean> {
 }
 
 /**
- * Those of which a newer version has been applied, with the newest such. What is planned for the first time is taken in order,
- * so only what comes again is asked about.
+ * Those of which a newer version has been applied, with the newest such. What is planned for the first
+ * time is taken in order, so only what comes again is asked about, and what got its branch late.
  */
 export async function overtakenOf(
   tx: Tx,
@@ -78,8 +96,8 @@ export async function overtakenOf(
   claimed: readonly ClaimedEntity[],
 ): Promise<Map<string, string>> {
   const again = claimed.filter(
-    ({ state, plans, attempt, decided }) =>
-      state !== "queued" || plans > 0 || attempt > 0 || decided,
+    ({ state, plans, attempt, decided, adopted }) =>
+      state !== "queued" || plans > 0 || attempt > 0 || decided || adopted,
   );
   if (again.length === 0) return new Map();
   const { rows } = await tx.query<{ id: string; newer: string }>(

@@ -1,9 +1,15 @@
 import type { Registry } from "../domain/registry.ts";
 import { readOrders } from "./brakes.ts";
+import { namesAreKept } from "./inventory-keys.ts";
 import { ownInventory, shareOperation } from "./locks.ts";
 import { planAndApply } from "./plan-apply.ts";
 import { settleEnded, type PlanRow } from "./plan-operation.ts";
-import { planChangedAgain, planOperation, type PlanRules } from "./plan-operation-plan.ts";
+import {
+  planChangedAgain,
+  planOperation,
+  waitWhileHeld,
+  type PlanRules,
+} from "./plan-operation-plan.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /** The steps of a plan operation. In each the ledger is settled with what it is about. */
@@ -41,14 +47,17 @@ const PLAN_STATEMENT_MS = 60_000;
 
 /** Plans what is to be planned. Answers how many items that settled. @throws Halted */
 export async function planStep(db: Db, step: PlanStep, rules: PlanRules): Promise<number> {
-  return db.transaction(
-    async (tx) => {
-      await admitted(tx, step);
-      await planOperation(tx, step.registry, step.plan, rules);
-      return settled(tx, step);
-    },
-    { statementTimeoutMs: PLAN_STATEMENT_MS, withoutJit: true },
-  );
+  const work = async (tx: Tx) => {
+    await admitted(tx, step);
+    if (!(await namesAreKept(tx, step.plan, step.registry))) return undefined;
+    await planOperation(tx, step.registry, step.plan, rules);
+    return settled(tx, step);
+  };
+  for (;;) {
+    const how = { statementTimeoutMs: PLAN_STATEMENT_MS, withoutJit: true };
+    const done = await db.transaction(work, how);
+    if (done !== undefined) return done;
+  }
 }
 
 /** What of the plan is approved, so many at a time. */
@@ -69,6 +78,7 @@ export async function applyStep(db: Db, step: PlanStep, auto: boolean): Promise<
     transaction: (work, how) =>
       db.transaction(async (tx) => {
         await admitted(tx, step);
+        if (auto) await waitWhileHeld(tx, { tenant, branch }, operation);
         const answer = await work(tx);
         if (auto) await planChangedAgain(tx, operation);
         done += await settled(tx, step);

@@ -41,6 +41,8 @@ interface Row {
   due: boolean;
   /** Somebody, or a rule, has decided about it. */
   decided: boolean;
+  /** Hash of the plan that is approved, of what is only planned again. */
+  approved: string | null;
 }
 
 /** Approvals by rule that came to nothing; after so many a person has to look. */
@@ -61,23 +63,20 @@ export async function planOperation(
   const due = rows.filter((row) => row.due).length;
   if (due === 0) return 0;
   const verdicts = new Map<Row, RuleVerdict>();
-  const planned = await planInOrder(rows, async (order) => {
-    verdicts.clear();
-    const decide = (no: number, changeSet: ChangeSet): PlanDecision => {
-      const row = order[no]!;
-      if (!row.due) return "apply";
-      const facts = { type: row.type, entity: row, branch: where.branch, changeSet };
-      const verdict = decideByRules(how.rules, how.auto ? "auto" : "plan-only", facts);
-      verdicts.set(row, verdict);
-      return verdict.decision === "ignore" ? "ignore" : "apply";
-    };
-    const newId = await objectIds(tx);
-    const { entities } = await driveAsync(
-      planBatch({ registry, entities: order, newId, decide }),
-      (wanted) => lookUp(tx, where, wanted),
-    );
-    return entities;
-  });
+  const decide = (no: number, changeSet: ChangeSet): PlanDecision => {
+    const row = rows[no]!;
+    if (!row.due) return "apply";
+    const facts = { type: row.type, entity: row, branch: where.branch, changeSet };
+    const verdict = decideByRules(how.rules, how.auto ? "auto" : "plan-only", facts);
+    verdicts.set(row, verdict);
+    return verdict.decision === "ignore" ? "ignore" : "apply";
+  };
+  const newId = await objectIds(tx);
+  const { entities, order } = await driveAsync(
+    planBatch({ registry, entities: rows, newId, decide, inAnyOrder: true }),
+    (wanted) => lookUp(tx, where, wanted),
+  );
+  const planned = order.map((no): Planned => ({ row: rows[no]!, outcome: entities[no]! }));
   await guarded(tx, where, how, planned, verdicts);
   await note(tx, planned, verdicts);
   return due;
@@ -94,6 +93,7 @@ async function openEntities(tx: Tx, operation: string): Promise<Row[]> {
   >(
     `select e.id, e.type, e.fields::text as fields, e.warnings, e.attempt, e.plans,
             e.state in (1, 9) as due, e.decided_at is not null as decided,
+            encode(e.approved_hash, 'hex') as approved,
             (select max(c.id) from holdfast.change_sets c where c.entity = e.id) as planned
        from holdfast.entities e
       where e.operation = $1 and e.state in (1, 2, 9)
@@ -119,30 +119,6 @@ interface Planned {
   outcome: PlannedEntity;
 }
 
-/** Plans once more, with what was missing last, for as long as that finds more of it. */
-async function planInOrder(
-  rows: readonly Row[],
-  run: (order: readonly Row[]) => Promise<readonly PlannedEntity[]>,
-): Promise<Planned[]> {
-  let order = rows;
-  for (let before = Infinity; ;) {
-    const outcomes = await run(order);
-    const planned = order.map((row, no) => ({ row, outcome: outcomes[no]! }));
-    const missing = planned.filter(isMissing);
-    if (missing.length === 0 || missing.length >= before || order.length === missing.length) {
-      return planned;
-    }
-    before = missing.length;
-    // From the last to the first: children tend to come in a row, each before its parent.
-    const last = missing.map(({ row }) => row).toReversed();
-    order = [...planned.filter((one) => !isMissing(one)).map(({ row }) => row), ...last];
-  }
-}
-
-function isMissing({ row, outcome }: Planned): boolean {
-  return row.due && outcome.outcome === "failed" && outcome.error.fault === "missing-reference";
-}
-
 /** What rules would apply waits for a person, all of it, where it is more than may change at once. */
 async function guarded(
   tx: Tx,
@@ -153,7 +129,7 @@ async function guarded(
 ): Promise<void> {
   if (!auto) return;
   const changed = planned
-    .filter(({ row }) => verdicts.get(row)?.decision === "apply")
+    .filter(({ row }) => verdicts.get(row)?.decision === "apply" && !isCounted(row))
     .flatMap(({ outcome }) => (outcome.outcome === "planned" ? outcome.changeSet.changes : []))
     .filter(({ kind }) => kind === "update" || kind === "delete").length;
   const window = await openWindow(tx, place);
@@ -166,6 +142,14 @@ async function guarded(
   }
 }
 
+/** What a rule has let pass before is in the window already. */
+function isCounted({ decided, attempt }: Row): boolean {
+  return decided && attempt > 0;
+}
+
+/** Change sets of one statement: writing them down as text keeps the process from everything else. */
+const AT_ONCE = 1_000;
+
 async function note(
   tx: Tx,
   planned: readonly Planned[],
@@ -173,8 +157,9 @@ async function note(
 ): Promise<void> {
   const due = planned.filter(({ row }) => row.due);
   const byRule: string[] = [];
+  const stillApproved: string[] = [];
   const settled = due.map(({ row, outcome }): Settlement => {
-    const { id, attempt, decided } = row;
+    const { id, attempt, decided, approved } = row;
     if (outcome.outcome === "unchanged" || outcome.outcome === "superseded") {
       return { id, state: "no_changes", attempt };
     }
@@ -185,7 +170,12 @@ async function note(
     const { decision, rule } = verdicts.get(row) ?? { decision: "review" };
     const planHash = outcome.changeSet.hash;
     if (decision === "ignore") return { id, state: "ignored", planHash, rule, attempt };
-    if (decision === "apply" && attempt < MOST_TRIES) byRule.push(id);
+    if (approved === planHash) stillApproved.push(id);
+    else if (approved !== null) {
+      const message = "it would do something else than what was approved: look again";
+      const error = { fault: "changed-since-approval", message };
+      return { id, state: "open", planHash, rule, error, attempt };
+    } else if (decision === "apply" && attempt < MOST_TRIES) byRule.push(id);
     else if (decided && attempt > 0) {
       const message = "what it refers to was not there when it was to be applied: look again";
       const error = { fault: "changed-since-approval", message };
@@ -193,20 +183,21 @@ async function note(
     }
     return { id, state: "open", planHash, rule, attempt };
   });
-  await insertChangeSets(
-    tx,
-    due.flatMap(({ row, outcome }) =>
-      outcome.outcome === "planned"
-        ? { entity: row.id, changeSet: outcome.changeSet, applied: false }
-        : [],
-    ),
+  const changeSets = due.flatMap(({ row, outcome }) =>
+    outcome.outcome === "planned"
+      ? { entity: row.id, changeSet: outcome.changeSet, applied: false }
+      : [],
   );
+  for (let from = 0; from < changeSets.length; from += AT_ONCE) {
+    await insertChangeSets(tx, changeSets.slice(from, from + AT_ONCE));
+  }
   await settleEntities(tx, settled);
   await trimChangeSets(
     tx,
     due.flatMap(({ row }) => (row.plans >= KEPT_CHANGE_SETS ? row.id : [])),
   );
   await approveByRule(tx, byRule);
+  await approveStill(tx, stillApproved);
 }
 
 async function approveByRule(tx: Tx, ids: readonly string[]): Promise<void> {
@@ -216,6 +207,36 @@ async function approveByRule(tx: Tx, ids: readonly string[]): Promise<void> {
         set approved_hash = plan_hash, decided_by = 'rule ' || rule, decided_at = clock_timestamp()
       where id = any ($1::bigint[]) and state = 2`,
     [ids],
+  );
+}
+
+/** What came to the same as the plan that was approved. */
+async function approveStill(tx: Tx, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.query(
+    `update holdfast.entities set approved_hash = plan_hash
+      where id = any ($1::bigint[]) and state = 2`,
+    [ids],
+  );
+}
+
+/** While a branch is held, what rules approved in it waits for a person. */
+export async function waitWhileHeld(
+  tx: Tx,
+  place: InventoryPlace,
+  operation: string,
+): Promise<void> {
+  const { heldBecause } = await openWindow(tx, place);
+  if (heldBecause === undefined) return;
+  await tx.query(
+    `update holdfast.entities e
+        set approved_hash = null, decided_by = null, decided_at = null
+       from (select id from holdfast.entities
+              where operation = $1 and state = 2 and approved_hash is not null
+                and starts_with(decided_by, 'rule ')
+              order by id for update) h
+      where e.id = h.id`,
+    [operation],
   );
 }
 

@@ -25,27 +25,51 @@ export interface PlanSums {
   /** By what waits or is approved. */
   changes: ChangeCounts;
   applied: ChangeCounts;
+  /** Of the plans of what waits, as `hashOfWaiting` says it; null: nothing waits. */
+  hash: string | null;
 }
 
 /** How many entities of a plan stand where, and how many objects they change. */
 export async function sumPlan(db: Queryable, operation: string): Promise<PlanSums> {
-  const { rows } = await db.query<
-    { stands: keyof PlanCounts; n: number; stale: number } & ChangeCounts
-  >(
-    `select stands, count(*)::int as n, count(*) filter (where stale)::int as stale,
-            coalesce(sum(creates), 0)::int as create, coalesce(sum(updates), 0)::int as update,
-            coalesce(sum(deletes), 0)::int as delete
-       from (select ${STANDS} as stands, ${IS_STALE} as stale, c.*
-               from holdfast.entities e
-               left join lateral (
-                 select (select count(*) from jsonb_path_query(s.changes, '$[*] ? (@.kind == "create")')) as creates,
-                        (select count(*) from jsonb_path_query(s.changes, '$[*] ? (@.kind == "update")')) as updates,
-                        (select count(*) from jsonb_path_query(s.changes, '$[*] ? (@.kind == "delete")')) as deletes
-                   from holdfast.change_sets s where s.entity = e.id order by s.id desc limit 1) c on true
-              where e.operation = $1) each
-      group by stands`,
-    [operation],
+  return (await sumPlans(db, [operation])).get(operation)!;
+}
+
+/** The same of several plans. */
+export async function sumPlans(
+  db: Queryable,
+  operations: readonly string[],
+): Promise<Map<string, PlanSums>> {
+  if (operations.length === 0) return new Map();
+  const { rows } = await db.query<StandingSum>(
+    `select e.operation, ${STANDS} as stands, count(*)::int as n,
+            count(*) filter (where ${IS_STALE})::int as stale,
+            coalesce(sum(c.creates), 0)::int as create, coalesce(sum(c.updates), 0)::int as update,
+            coalesce(sum(c.deletes), 0)::int as delete,
+            case when ${STANDS} = 'waiting' then encode(sha256(convert_to(
+              string_agg(e.item || ' ' || encode(e.plan_hash, 'hex') || e'\n', '' order by e.item),
+              'UTF8')), 'hex') end as hash
+       from holdfast.entities e
+       left join lateral (
+         select s.creates, s.updates, s.deletes
+           from holdfast.change_sets s where s.entity = e.id order by s.id desc limit 1) c on true
+      where e.operation = any ($1::uuid[])
+      group by 1, 2`,
+    [operations],
   );
+  return new Map(
+    operations.map((id) => [id, sumsOf(rows.filter(({ operation }) => operation === id))]),
+  );
+}
+
+interface StandingSum extends ChangeCounts {
+  operation: string;
+  stands: keyof PlanCounts;
+  n: number;
+  stale: number;
+  hash: string | null;
+}
+
+function sumsOf(rows: readonly StandingSum[]): PlanSums {
   const by = new Map(rows.map((row) => [row.stands, row]));
   const n = (stands: keyof PlanCounts) => by.get(stands)?.n ?? 0;
   const sum = (...all: (keyof PlanCounts)[]): ChangeCounts => {
@@ -67,6 +91,7 @@ export async function sumPlan(db: Queryable, operation: string): Promise<PlanSum
     },
     changes: sum("waiting", "approved"),
     applied: sum("applied"),
+    hash: by.get("waiting")?.hash ?? null,
   };
 }
 

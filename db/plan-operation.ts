@@ -23,6 +23,8 @@ export interface PlanRow {
   decided_by: string | null;
   decided_at: Date | null;
   reason: string | null;
+  /** When it was read: it expires by the clock of the database. */
+  now: Date;
 }
 
 export interface NewPlan {
@@ -72,14 +74,19 @@ export async function insertPlan(tx: Tx, plan: NewPlan, by: string): Promise<voi
 }
 
 const COLUMNS = `operation_id, tenant, branch, mode, encode(hash, 'hex') as hash, planned_at, told_at,
-  escalated_at, expires_at, decision, decided_by, decided_at, reason`;
+  escalated_at, expires_at, decision, decided_by, decided_at, reason, clock_timestamp() as now`;
 
 export async function findPlan(db: Queryable, id: string): Promise<PlanRow | undefined> {
+  return (await findPlans(db, [id]))[0];
+}
+
+/** Those of these that there are, in any order. */
+export async function findPlans(db: Queryable, ids: readonly string[]): Promise<PlanRow[]> {
   const { rows } = await db.query<PlanRow>(
-    `select ${COLUMNS} from holdfast.plans where operation_id = $1`,
-    [id],
+    `select ${COLUMNS} from holdfast.plans where operation_id = any ($1::uuid[])`,
+    [ids],
   );
-  return rows[0];
+  return rows;
 }
 
 /** What is to be done for a plan. */

@@ -1,9 +1,7 @@
-import type { ChangeSet, InventoryObject, ObjectId } from "../contracts/inventory.ts";
+import type { ChangeSet, InventoryObject, ObjectId, PlanError } from "../contracts/inventory.ts";
 import { driveAsync } from "../domain/plan-batch.ts";
-import { objectKeys } from "../domain/plan-keys.ts";
 import { findRoots, type Root } from "../domain/plan-removal-roots.ts";
-import { planRemovals, type PlannedRemoval } from "../domain/plan-removals.ts";
-import { column } from "./columns.ts";
+import { departureOf, planRemovals, referenced } from "../domain/plan-removals.ts";
 import type { GuardWindow } from "./inventory-guard.ts";
 import { lookUp, type InventoryPlace } from "./inventory-look-up.ts";
 import { referrersOf, removeObjects } from "./inventory-remove.ts";
@@ -13,19 +11,22 @@ import {
   DEFAULT_RETRY,
   settlementOf,
   tally,
-  waitOrGiveUp,
   type PlanApplyBatch,
+  type RetryPolicy,
 } from "./plan-batch-outcome.ts";
 import type { ClaimedEntity } from "./plan-claim.ts";
 import { decider, type Decider } from "./plan-decide.ts";
 import { earlierDecisions } from "./plan-earlier.ts";
+import { keepApproved } from "./plan-lease-hold.ts";
 import { countWindow, noteBatch } from "./plan-note.ts";
+import { goingByThemselves, sparedOf, type Spared } from "./plan-remove-spared.ts";
 import { approvedChanges, type NewChangeSet, type Settlement } from "./plan-settle.ts";
 import type { Tx } from "./pool.ts";
 
 /**
  * Removals: what snapshots no longer name is planned to go, reviewed unless a rule speaks of deleting,
- * and taken out with its names and references. What something refers to that stays, stays.
+ * and taken out with its names and references. What somebody still names, by whatever name, is spared.
+ * What something refers to waits until that is gone, and stays approved meanwhile.
  */
 export async function planAndRemove(
   tx: Tx,
@@ -35,18 +36,31 @@ export async function planAndRemove(
   window: GuardWindow | undefined,
 ): Promise<PlanApplyBatch> {
   const { registry, retry = DEFAULT_RETRY } = how;
-  const seen = await seenAgain(tx, place, claimed);
   const roots = await driveAsync(findRoots(registry, claimed), (wanted) =>
     lookUp(tx, place, wanted),
   );
-  const going = firstOfEach(roots, (no) => !seen.has(claimed[no]!.id));
+  const spared = await sparedOf(
+    tx,
+    place,
+    registry,
+    claimed.map(({ id, identity }, no) => ({ id, identity, object: objectOf(roots[no]!) })),
+  );
+  const isSpared = (id: string) => spared.byMember.has(id) || spared.saidSince.has(id);
+  const going = firstOfEach(roots, (no) => !isSpared(claimed[no]!.id));
   const objects = [...going.values()].map(({ object }) => object);
   const referrers = await referrersOf(
     tx,
     objects.map(({ id }) => id),
   );
-  const planned = await driveAsync(planRemovals({ registry, objects, referrers }), (wanted) =>
-    lookUp(tx, place, wanted),
+  const goingElsewhere = await goingByThemselves(
+    tx,
+    place,
+    registry,
+    othersOf(referrers, new Set(roots.flatMap((root) => objectOf(root)?.id ?? []))),
+  );
+  const planned = await driveAsync(
+    planRemovals({ registry, objects, referrers, goingElsewhere }),
+    (wanted) => lookUp(tx, place, wanted),
   );
 
   const approved = claimed.flatMap(({ id, approved }) => (approved === undefined ? [] : id));
@@ -60,49 +74,46 @@ export async function planAndRemove(
     overtaken: new Set(),
   });
   const wanted = new Map<ObjectId, Wanted>();
+  const waiting = new Map<ObjectId, PlanError>();
   for (const one of planned) {
-    if (one.outcome !== "planned") continue;
+    if (one.outcome === "failed") {
+      waiting.set(one.objectId, one.error);
+      continue;
+    }
     const { no } = going.get(one.objectId)!;
-    wanted.set(one.objectId, {
-      no,
-      changeSet: one.changeSet,
-      decision: decisions.decide(no, one.changeSet),
-    });
+    const { changeSet } = one;
+    wanted.set(one.objectId, { no, changeSet, decision: decisions.decide(no, changeSet) });
   }
-  keepReferred(wanted, referrers);
+  letWait(wanted, waiting, referrers);
 
   const settled = claimed.flatMap((entity, no): Settlement[] => {
     const { id, attempt } = entity;
     const root = roots[no]!;
-    if (seen.has(id)) return [{ id, state: "superseded", attempt }];
+    if (isSpared(id)) return [{ id, state: "superseded", attempt }];
     if (root.root === "gone") return [{ id, state: "no_changes", attempt }];
     if (root.root === "fault") return [{ id, state: "failed", error: root.error, attempt }];
-    const first = going.get(root.object.id)!;
+    const { id: object } = root.object;
     // Two scopes miss one object.
-    if (first.no !== no) return [{ id, state: "superseded", attempt }];
-    const one = wanted.get(root.object.id);
-    if (!one) {
-      const error = planned.find((other) => other.objectId === root.object.id) as PlannedRemoval & {
-        outcome: "failed";
-      };
-      return [waitOrGiveUp({ id, attempt, error: error.error }, retry)];
-    }
+    if (going.get(object)!.no !== no) return [{ id, state: "superseded", attempt }];
     if (decisions.isHeldBack(no)) return [];
-    const outcome = { outcome: "planned" as const, objectId: root.object.id, ...one };
+    const error = waiting.get(object);
+    if (error) return [waitForReferrers(entity, error, retry)];
+    const outcome = { outcome: "planned" as const, objectId: object, ...wanted.get(object)! };
     return [settlementOf(entity, outcome, decisions.of(no), retry)];
   });
+  const applied = [...wanted.values()].filter(({ decision }) => decision === "apply");
+  const gone = applied.map(({ changeSet }) => changeSet.changes[0]!);
   await removeObjects(
     tx,
-    place,
-    objects.flatMap((object) => removalOf(object, wanted, registry)),
+    gone.map(({ objectId: id, version }) => ({ id, version })),
   );
   await noteBatch(tx, place, {
     claimed,
     settled,
     changeSets: changeSetsOf(claimed, wanted, decisions),
-    arrivals: undefined,
+    arrivals: gone.length > 0 ? () => gone.map(({ objectId }) => departureOf(objectId)) : undefined,
   });
-  const applied = [...wanted.values()].filter(({ decision }) => decision === "apply");
+  await keepApproved(tx, approvedThatWait(claimed, settled));
   await appendJournal(
     tx,
     applied.map(({ no, changeSet }) => {
@@ -110,10 +121,7 @@ export async function planAndRemove(
       return { object: objectId, version: version + 1, kind: "delete", entity: claimed[no]!.id };
     }),
   );
-  await forgetMembers(
-    tx,
-    settled.flatMap(({ id, state }) => (state === "applied" || state === "no_changes" ? id : [])),
-  );
+  await noteMembers(tx, settled, spared);
   await how.onSettled?.(settled);
   if (window) await countWindow(tx, place, how, decisions);
   return tally(settled, {
@@ -130,6 +138,10 @@ interface Wanted {
   decision: "apply" | "review" | "ignore";
 }
 
+function objectOf(root: Root): InventoryObject | undefined {
+  return root.root === "object" ? root.object : undefined;
+}
+
 function firstOfEach(
   roots: readonly Root[],
   isOpen: (no: number) => boolean,
@@ -142,31 +154,64 @@ function firstOfEach(
   return going;
 }
 
-/** What is not applied stays, and so does what it refers to: that is looked at again with it. */
-function keepReferred(
+/** What refers to these is looked at up to so many a batch; what is beyond stays for now. */
+const MOST_REFERRERS = 5_000;
+
+function othersOf(
+  referrers: ReadonlyMap<ObjectId, readonly ObjectId[]>,
+  here: ReadonlySet<ObjectId>,
+): ObjectId[] {
+  const others = new Set<ObjectId>();
+  for (const ids of referrers.values()) {
+    for (const id of ids) {
+      if (others.size === MOST_REFERRERS) return [...others];
+      if (!here.has(id)) others.add(id);
+    }
+  }
+  return [...others];
+}
+
+/** What would be applied while something that is not refers to it waits for that, as does what it refers to. */
+function letWait(
   wanted: Map<ObjectId, Wanted>,
+  waiting: Map<ObjectId, PlanError>,
   referrers: ReadonlyMap<ObjectId, readonly ObjectId[]>,
 ): void {
-  for (let kept = true; kept;) {
-    kept = false;
-    for (const [id, one] of wanted) {
-      if (one.decision !== "apply") continue;
+  for (let more = true; more;) {
+    more = false;
+    for (const [id, { decision, changeSet }] of wanted) {
+      if (decision !== "apply") continue;
       const stays = (from: ObjectId) => wanted.get(from)?.decision !== "apply";
-      if (!(referrers.get(id) ?? []).some(stays)) continue;
-      one.decision = "review";
-      kept = true;
+      const staying = (referrers.get(id) ?? []).filter(stays);
+      if (staying.length === 0) continue;
+      waiting.set(id, referenced(changeSet.changes[0]!.type, staying));
+      wanted.delete(id);
+      more = true;
     }
   }
 }
 
-function removalOf(
-  { id, type, version, data }: InventoryObject,
-  wanted: ReadonlyMap<ObjectId, Wanted>,
-  registry: PlanHow["registry"],
-) {
-  if (wanted.get(id)?.decision !== "apply") return [];
-  const keys = new Set(objectKeys(registry.types.get(type)!, data).values());
-  return [{ id, version, keys: [...keys] }];
+/** Without a budget: what refers may be there for as long as it likes. */
+function waitForReferrers(
+  { id, attempt }: ClaimedEntity,
+  { waitsFor, ...error }: PlanError,
+  { attempts, firstSeconds, mostSeconds }: RetryPolicy,
+): Settlement {
+  return {
+    id,
+    state: "pending_retry",
+    error,
+    waitsFor,
+    attempt: Math.min(attempt + 1, attempts),
+    delaySeconds: Math.min(mostSeconds, firstSeconds * 2 ** attempt),
+  };
+}
+
+function approvedThatWait(claimed: readonly ClaimedEntity[], settled: readonly Settlement[]) {
+  const waits = new Set(settled.flatMap(({ id, state }) => (state === "pending_retry" ? id : [])));
+  return claimed.flatMap(({ id, approved }) =>
+    approved !== undefined && waits.has(id) ? [{ id, approved }] : [],
+  );
 }
 
 function changeSetsOf(
@@ -181,33 +226,37 @@ function changeSetsOf(
   );
 }
 
-/** Those of whose objects something newer has been said. */
-async function seenAgain(
+/**
+ * What is gone is no member of any scope. Of what is spared another member speaks from now on, or nobody
+ * misses it until a snapshot is without it once more.
+ */
+async function noteMembers(
   tx: Tx,
-  place: InventoryPlace,
-  claimed: readonly ClaimedEntity[],
-): Promise<Set<string>> {
-  const { rows } = await tx.query<{ id: string }>(
-    `select w.id
-       from rows from (string_to_table($3, e'\\n'), string_to_table($4, e'\\n')) as w(id, identity)
-      where exists (select from holdfast.entities e
-                     where e.tenant = $1 and e.branch = $2
-                       and e.identity = decode(w.identity, 'hex') and e.operation is null
-                       and e.id > w.id::bigint and not e.removal)`,
-    [
-      place.tenant,
-      place.branch,
-      column(claimed.map(({ id }) => id)),
-      column(claimed.map(({ identity }) => identity)),
-    ],
+  settled: readonly Settlement[],
+  { byMember, saidSince }: Spared,
+): Promise<void> {
+  const isGone = ({ id, state }: Settlement) =>
+    state === "applied" || state === "no_changes" || byMember.has(id);
+  const forgotten = settled.filter(isGone).map(({ id }) => id);
+  await forgetMembers(tx, forgotten);
+  await seeMembers(
+    tx,
+    [...saidSince].filter((id) => !byMember.has(id)),
   );
-  return new Set(rows.map(({ id }) => id));
 }
 
-/** What is gone is no member of any scope. */
 async function forgetMembers(tx: Tx, removals: readonly string[]): Promise<void> {
   if (removals.length === 0) return;
   await tx.query("delete from holdfast.scope_members where removal = any ($1::bigint[])", [
     removals,
   ]);
+}
+
+async function seeMembers(tx: Tx, removals: readonly string[]): Promise<void> {
+  if (removals.length === 0) return;
+  await tx.query(
+    `update holdfast.scope_members set missing_since = null, removal = null
+      where removal = any ($1::bigint[])`,
+    [removals],
+  );
 }

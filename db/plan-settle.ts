@@ -3,12 +3,12 @@ import {
   type Change,
   type ChangeSet,
   type EntityState,
-  type FieldValue,
 } from "../contracts/inventory.ts";
-import { canonicalJson, parseExactJson } from "../domain/exact-json.ts";
+import { parseExactJson, storedJson } from "../domain/exact-json.ts";
 import { isSettled } from "../domain/inventory-state.ts";
 import { column } from "./columns.ts";
 import type { InventoryPlace } from "./inventory-look-up.ts";
+import { COUNT_SETTLED, countsOf } from "./plan-counts.ts";
 import type { Tx } from "./pool.ts";
 
 /** What is noted of a batch that was planned: change sets, states, and who may go on. */
@@ -35,30 +35,42 @@ export interface Settlement {
   attempt: number;
   /** Of what is tried again. */
   delaySeconds?: number | undefined;
+  /** Of what failed: it had a plan, and the target did not take it. Absent: it has none. */
+  failedAt?: "apply" | undefined;
+  /** Of what is applied now. */
+  changes?: readonly Pick<Change, "kind">[] | undefined;
 }
 
-/** Approvals stand where the entity ends as approved, and are void where it is open again. */
+/**
+ * Approvals stand where the entity ends as approved, and are void where it is open again. What became of
+ * plans is counted in the same statement.
+ */
 export async function settleEntities(tx: Tx, settled: readonly Settlement[]): Promise<void> {
   if (settled.length === 0) return;
   await tx.query(
-    `update holdfast.entities e
+    `with settled as (
+     update holdfast.entities e
         set state = s.state::smallint, rule = s.rule #>> '{}', error = s.error,
             plan_hash = coalesce(decode(s.plan, 'hex'), e.plan_hash),
             plans = e.plans + (s.plan is not null)::int,
             planned_at = case when s.plan is null then e.planned_at else clock_timestamp() end,
+            planned_xid = case when s.plan is null then e.planned_xid else pg_current_xact_id() end,
             approved_hash = case when s.state in ('3', '5') then e.approved_hash end,
             waits_for = string_to_array(s.waits, ','), attempt = s.attempt::smallint,
             due_at = clock_timestamp() + s.delay::float8 * interval '1 second',
             settled_at = case when s.ended = 't' then clock_timestamp() end
-       from (select id::bigint, state, rule::jsonb, error::jsonb, plan, waits, attempt, delay, ended
+       from (select id::bigint, state, rule::jsonb, error::jsonb, plan, waits, attempt, delay, ended,
+                    counts
                from rows from (
                  string_to_table($1, e'\\n'), string_to_table($2, e'\\n'),
                  string_to_table($3, e'\\n', ''), string_to_table($4, e'\\n', ''),
                  string_to_table($5, e'\\n', ''), string_to_table($6, e'\\n', ''),
                  string_to_table($7, e'\\n'), string_to_table($8, e'\\n', ''),
-                 string_to_table($9, e'\\n', '')
-               ) as w(id, state, rule, error, plan, waits, attempt, delay, ended)) s
-      where e.id = s.id`,
+                 string_to_table($9, e'\\n', ''), string_to_table($10, e'\\n')
+               ) as w(id, state, rule, error, plan, waits, attempt, delay, ended, counts)) s
+      where e.id = s.id
+      returning e.request, s.counts)
+     ${COUNT_SETTLED}`,
     [
       column(settled.map(({ id }) => id)),
       column(settled.map(({ state }) => String(ENTITY_STATES[state]))),
@@ -69,6 +81,7 @@ export async function settleEntities(tx: Tx, settled: readonly Settlement[]): Pr
       column(settled.map(({ attempt }) => String(attempt))),
       column(settled.map(({ delaySeconds }) => delaySeconds?.toString())),
       column(settled.map(({ state }) => (isSettled(state) ? "t" : undefined))),
+      column(settled.map((one) => countsOf(one).join(" "))),
     ],
   );
 }
@@ -82,28 +95,42 @@ export interface NewChangeSet {
 export async function insertChangeSets(tx: Tx, sets: readonly NewChangeSet[]): Promise<void> {
   if (sets.length === 0) return;
   await tx.query(
-    `insert into holdfast.change_sets (entity, hash, title, changes, warnings, applied_at)
+    `insert into holdfast.change_sets
+       (entity, hash, title, changes, creates, updates, deletes, warnings, applied_at)
      select entity::bigint, decode(hash, 'hex'), title::jsonb #>> '{}', changes::jsonb,
+            split_part(kinds, ' ', 1)::int, split_part(kinds, ' ', 2)::int,
+            split_part(kinds, ' ', 3)::int,
             warnings::jsonb, case when applied = 't' then clock_timestamp() end
        from rows from (
          string_to_table($1, e'\\n'), string_to_table($2, e'\\n'), string_to_table($3, e'\\n'),
-         string_to_table($4, e'\\n'), string_to_table($5, e'\\n', ''), string_to_table($6, e'\\n', '')
-       ) as c(entity, hash, title, changes, warnings, applied)`,
+         string_to_table($4, e'\\n'), string_to_table($5, e'\\n', ''), string_to_table($6, e'\\n', ''),
+         string_to_table($7, e'\\n')
+       ) as c(entity, hash, title, changes, warnings, applied, kinds)`,
     [
       column(sets.map(({ entity }) => entity)),
       column(sets.map(({ changeSet }) => changeSet.hash)),
       column(sets.map(({ changeSet }) => JSON.stringify(changeSet.title))),
-      column(
-        sets.map(({ changeSet }) => canonicalJson(changeSet.changes as unknown as FieldValue)),
-      ),
+      column(sets.map(({ changeSet }) => storedJson(changeSet.changes))),
       column(
         sets.map(({ changeSet: { warnings } }) =>
           warnings.length > 0 ? JSON.stringify(warnings) : undefined,
         ),
       ),
       column(sets.map(({ applied }) => (applied ? "t" : undefined))),
+      column(sets.map(({ changeSet }) => kindsOf(changeSet.changes))),
     ],
   );
+}
+
+/** How many objects are created, updated and deleted: `12 3 0`. */
+function kindsOf(changes: readonly Pick<Change, "kind">[]): string {
+  let [creates, updates, deletes] = [0, 0, 0];
+  for (const { kind } of changes) {
+    if (kind === "create") creates++;
+    else if (kind === "update") updates++;
+    else if (kind === "delete") deletes++;
+  }
+  return `${creates} ${updates} ${deletes}`;
 }
 
 /** Change sets that are kept of one entity. */

@@ -2,8 +2,8 @@ import type { Queryable } from "./pool.ts";
 import { isBraked } from "./brakes.ts";
 import { hasFreeIndexMarks } from "./index-claim.ts";
 import { INDEX_QUEUE } from "./index-marks.ts";
-import { INVENTORY_IS_DUE, RECONCILE_QUEUE } from "./plan-due.ts";
-import { targetDrainIsDue } from "./plan-lease.ts";
+import { INVENTORY_IS_DUE, RECONCILE_QUEUE, SOME_ENTITY_IS_DUE } from "./plan-due.ts";
+import { targetDrainIsDue } from "./plan-lease-due.ts";
 
 /**
  * What the relay claims: rows about which Temporal has to be told. A claim is a committed update
@@ -158,19 +158,26 @@ export async function clearWakes(
   );
 }
 
-const DRAIN_IS_DUE = `d.wake_at <= clock_timestamp()
-        and (exists (select from holdfast.marks m
+const DRAIN_OF_OTHERS_IS_DUE = `exists (select from holdfast.marks m
                       where m.queue = d.queue and m.due_at <= clock_timestamp())
              or (d.queue = 'deliver' and exists (
                    select from holdfast.deliveries v
                     where v.state = 'pending' and v.due_at <= clock_timestamp()))
-             or (${targetDrainIsDue("d")})
-             or (d.queue = '${RECONCILE_QUEUE}' and ${INVENTORY_IS_DUE})
-             or (d.queue = '${INDEX_QUEUE}' and ${hasFreeIndexMarks("d.lane")}))`;
+             or (d.queue = '${INDEX_QUEUE}' and ${hasFreeIndexMarks("d.lane")})`;
 
-/** Whether there may be anything to tell: all that a relay at rest asks. */
+const DRAIN_OF_ENTITIES_IS_DUE = `(${targetDrainIsDue("d")})
+             or (d.queue = '${RECONCILE_QUEUE}' and ${INVENTORY_IS_DUE})`;
+
+const DRAIN_IS_DUE = `d.wake_at <= clock_timestamp()
+        and (${DRAIN_OF_OTHERS_IS_DUE} or ${DRAIN_OF_ENTITIES_IS_DUE})`;
+
+/**
+ * Whether there may be anything to tell: all that a relay at rest asks. Which branches may be worked is
+ * only asked while there are entities that are due at all: that question takes longer to plan than all
+ * the others.
+ */
 export async function hasSomethingToTell(db: Queryable): Promise<boolean> {
-  const { rows } = await db.query<{ some: boolean }>(
+  const { rows } = await db.query<{ some: boolean; entities: boolean }>(
     `select exists (select from holdfast.operations
                      where state = 'accepted' and due_at <= clock_timestamp())
          or exists (select from holdfast.operations
@@ -178,7 +185,18 @@ export async function hasSomethingToTell(db: Queryable): Promise<boolean> {
          or exists (select from holdfast.operations
                      where state = 'running' and cancel_requested_at is not null
                        and cancel_due_at <= clock_timestamp())
-         or exists (select from holdfast.drains d where ${DRAIN_IS_DUE}) as some`,
+         or exists (select from holdfast.drains d
+                     where d.wake_at <= clock_timestamp() and (${DRAIN_OF_OTHERS_IS_DUE})) as some,
+            ${SOME_ENTITY_IS_DUE} as entities`,
+  );
+  const { some, entities } = rows[0]!;
+  return some || (entities && (await isDrainOfEntitiesDue(db)));
+}
+
+async function isDrainOfEntitiesDue(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query<{ some: boolean }>(
+    `select exists (select from holdfast.drains d
+                     where d.wake_at <= clock_timestamp() and (${DRAIN_OF_ENTITIES_IS_DUE})) as some`,
   );
   return rows[0]!.some;
 }

@@ -1,3 +1,4 @@
+import { NOW } from "./plan-due.ts";
 import { BY_OPERATION, partitionsBefore, startOf } from "./partitions.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
@@ -113,12 +114,12 @@ export const RETENTION: readonly RetentionLine[] = [
   { table: "index_gaps", keeps: "until audited" },
   {
     table: "ingest_requests",
-    keeps: `${KEEP.entities} days`,
-    sweep: olderThan("ingest_requests", "at", KEEP.entities),
+    keeps: `${KEEP.entities} days, and until all that it brought has ended`,
+    sweep: sweepRequests,
   },
   {
     table: "entities",
-    keeps: `${KEEP.entities} days after nothing more happens to them, those of a plan with it; what a snapshot names stays`,
+    keeps: `${KEEP.entities} days after nothing more happens to them, those of a plan with it; what a snapshot names stays, and the newest version of an object while it is rejected, sent again, or newer than one still to come`,
     sweep: sweepEntities,
   },
   {
@@ -144,6 +145,7 @@ export const RETENTION: readonly RetentionLine[] = [
   { table: "change_sets", keeps: "the newest 5 of each entity, with it" },
   { table: "objects", keeps: "until removed" },
   { table: "object_keys", keeps: "with its object" },
+  { table: "inventory_keyed", keeps: "for ever, one row a branch" },
   { table: "object_refs", keeps: "with its object" },
   {
     table: "object_journal",
@@ -151,6 +153,8 @@ export const RETENTION: readonly RetentionLine[] = [
     sweep: olderThan("object_journal", "at", KEEP.journal),
   },
   { table: "inventory_guards", keeps: "for ever, one row a branch" },
+  { table: "inventory_counts", keeps: "until they are summed up" },
+  { table: "inventory_sums", keeps: "for ever, one row a source, of 101 at most" },
   { table: "schema_migrations", keeps: "for ever" },
   { table: "installation", keeps: "for ever" },
 ];
@@ -195,15 +199,49 @@ async function sweepOperations(tx: Tx, limit: number): Promise<number> {
   return rows[0]!.n;
 }
 
+/** SQL: an older version of what `e` is about may still come to something. */
+const HAS_OLDER_TO_COME = `exists (
+  select from holdfast.entities o
+   where o.tenant = e.tenant and o.branch = e.branch and o.identity = e.identity
+     and o.operation is null and o.id < e.id and o.settled_at is null)`;
+
+/**
+ * SQL: `e` is the newest version, and what it says still counts: it was rejected, or sources send copies
+ * of it, or it is what an older version that is still to come is compared with.
+ */
+const STILL_COUNTS = `(e.operation is null and not e.removal
+  and not exists (select from holdfast.entities n
+                   where n.tenant = e.tenant and n.branch = e.branch and n.identity = e.identity
+                     and n.operation is null and not n.removal and n.id > e.id
+                     and (n.settled_at is null or n.state in (3, 5, 6)))
+  and (e.state = 6 and e.decided_by is not null
+       or exists (select from holdfast.entity_copies c
+                   where c.entity = e.id and c.at > ${NOW} - $1 * interval '1 day')
+       or ${HAS_OLDER_TO_COME}))`;
+
+async function sweepRequests(tx: Tx, limit: number): Promise<number> {
+  const { rowCount } = await tx.query(
+    `delete from holdfast.ingest_requests where id in (
+       select id from holdfast.ingest_requests r
+        where at < ${NOW} - $1 * interval '1 day'
+          and not exists (select from holdfast.entities e
+                           where e.request = r.id and e.settled_at is null)
+        order by at limit $2)`,
+    [KEEP.entities, limit],
+  );
+  return rowCount ?? 0;
+}
+
 async function sweepEntities(tx: Tx, limit: number): Promise<number> {
   const { rows } = await tx.query<{ n: number }>(
     `with gone as (
        delete from holdfast.entities where id in (
-         select id from holdfast.entities
-          where settled_at < clock_timestamp() - $1 * interval '1 day'
-            and not exists (select from holdfast.scope_members m where m.entity = entities.id)
-            and not exists (select from holdfast.operations op where op.id = entities.operation)
-          limit $2)
+         select id from holdfast.entities e
+          where settled_at < ${NOW} - $1 * interval '1 day'
+            and not exists (select from holdfast.scope_members m where m.entity = e.id)
+            and not exists (select from holdfast.operations op where op.id = e.operation)
+            and not ${STILL_COUNTS}
+          order by settled_at limit $2)
        returning id
      ), sets as (delete from holdfast.change_sets where entity in (select id from gone))
      select count(*)::int as n from gone`,

@@ -16,6 +16,8 @@ export interface Sieve {
   text?: string | undefined;
   /** Only what was taken in up to here. */
   upTo?: string | undefined;
+  /** Nothing that is approved already. */
+  unapproved?: boolean | undefined;
 }
 
 /** Entities looked at for one page where not all of them need fit. */
@@ -68,6 +70,7 @@ export function findingOf(sieve: Sieve, page: PageOfEntities): Finding {
     `e.tenant = ${tenant}`,
     "e.branch is not null",
     `e.state in (${states})`,
+    sieve.unapproved && "e.approved_hash is null",
     sieve.branch !== undefined && `e.branch = ${value(sieve.branch)}`,
     sieve.types && `e.type = any (${value(sieve.types)}::text[])`,
     sieve.rule !== undefined && `e.rule = ${value(sieve.rule)}`,
@@ -102,7 +105,12 @@ export function findingOf(sieve: Sieve, page: PageOfEntities): Finding {
   } else if (sieve.request !== undefined) {
     lookedAt = fenced(`request = ${value(sieve.request)}::uuid`, window);
   } else {
-    lookedAt = first("holdfast.entities where true", window);
+    // Bounds and order as one row, so that only the index of tenants serves.
+    const edges = page.newest
+      ? `(tenant, id) < (${tenant}, ${after ?? "9223372036854775807"}::bigint) and tenant >= ${tenant}`
+      : `(tenant, id) > (${tenant}, ${after ?? "0"}::bigint) and tenant <= ${tenant}`;
+    lookedAt = `(select id from holdfast.entities where ${edges}${upTo ? ` and id <= ${upTo}::bigint` : ""}
+      order by tenant ${order}, id ${order} limit ${window})`;
   }
   return { lookedAt, window, passes: conditions.join(" and "), values };
 }

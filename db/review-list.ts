@@ -11,6 +11,7 @@ import type { z } from "zod";
 import { parseExactJson } from "../domain/exact-json.ts";
 import { nameOf } from "./entity-states.ts";
 import type { Queryable } from "./pool.ts";
+import type { PlansSeen } from "./review.ts";
 import { findingOf, foundSql, type Sieve } from "./review-find.ts";
 
 /** Entities with their plans, as people see them. */
@@ -47,10 +48,7 @@ const SHOWN = `e.id, e.tenant, e.branch, e.type, coalesce(c.title, e.error ->> '
   e.request, e.operation, e.source_time, e.accepted_at, e.planned_at, e.settled_at, e.decided_by,
   e.decided_at`;
 const NEWEST = `left join lateral (
-    select s.title,
-           (select count(*) from jsonb_array_elements(s.changes) x where x ->> 'kind' = 'create')::int as created,
-           (select count(*) from jsonb_array_elements(s.changes) x where x ->> 'kind' = 'update')::int as updated,
-           (select count(*) from jsonb_array_elements(s.changes) x where x ->> 'kind' = 'delete')::int as deleted
+    select s.title, s.creates as created, s.updates as updated, s.deletes as deleted
       from holdfast.change_sets s where s.entity = e.id order by s.id desc limit 1) c on true`;
 
 function shown(row: Row): Deviation {
@@ -169,13 +167,14 @@ async function otherVersions(db: Queryable, entity: string): Promise<VersionView
   }));
 }
 
-/** The newest entity there may be, and the time: bounds of a decision about what is there now. */
-export async function newestEntity(db: Queryable): Promise<{ id: string; at: string }> {
-  const { rows } = await db.query<{ id: string; at: string }>(
+/** What there is to be seen now: bounds of a decision about it. */
+export async function seenNow(db: Queryable): Promise<{ upTo: string; seen: PlansSeen }> {
+  const { rows } = await db.query<{ id: string; at: string; snapshot: string }>(
     `select (select last_value from holdfast.entity_ids)::text as id,
-            to_json(clock_timestamp()) #>> '{}' as at`,
+            to_json(clock_timestamp()) #>> '{}' as at, pg_current_snapshot()::text as snapshot`,
   );
-  return rows[0]!;
+  const { id, at, snapshot } = rows[0]!;
+  return { upTo: id, seen: { at, snapshot } };
 }
 
 /** Ids of what a filter finds, oldest first: at most `limit` of them. */

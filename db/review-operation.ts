@@ -7,7 +7,7 @@ import { readOrders } from "./brakes.ts";
 import { settleItems, type Settlement } from "./outcomes.ts";
 import type { Tx } from "./pool.ts";
 import { addDeltas } from "./progress.ts";
-import { judge, wakePlans, writeDecisions } from "./review.ts";
+import { judge, wakePlans, writeDecisions, type PlansSeen } from "./review.ts";
 
 /** A review operation: its items are entities that were found when it was accepted. */
 
@@ -20,7 +20,7 @@ export interface ReviewOperation {
   act: ReviewAct;
   reason?: string | undefined;
   /** Entities that were planned since are not decided: nobody has seen those plans. */
-  plannedBefore: string;
+  seen: PlansSeen;
   filter: { states?: readonly EntityState[] | undefined };
 }
 
@@ -56,9 +56,10 @@ export async function reviewPage(
   const named = items.map(({ key }) => ({ id: key }));
   await wakePlans(
     tx,
+    operation.tenant,
     named.map(({ id }) => id),
   );
-  const judged = await judge(tx, operation.tenant, act, named, operation.plannedBefore);
+  const judged = await judge(tx, operation.tenant, act, named, operation.seen);
   const settlements = judged.map(({ refused }, index): Settlement => {
     const itemNo = items[index]!.no;
     if (refused === undefined) return { itemNo, outcome: "succeeded", attempt: 1 };

@@ -3,6 +3,7 @@ import type { ReviewAct } from "../contracts/review.ts";
 import { stateAfter, statesBefore } from "../domain/inventory-state.ts";
 import { ACTS_IN_PLANS, refusalOf } from "../domain/review.ts";
 import { nameOf } from "./entity-states.ts";
+import { letGo } from "./plan-hold-back.ts";
 import type { Tx } from "./pool.ts";
 import { findingOf, type Sieve } from "./review-find.ts";
 
@@ -28,10 +29,13 @@ const isFreeOrOpen = (act: ReviewAct) =>
             and op.state in ('accepted', 'running') and op.cancel_requested_at is null))`
     : "e.operation is null";
 
-/** SQL of the approval after an act. What is only planned again stays approved, as long as it comes to the same. */
+/**
+ * SQL of the approval after an act. What is only planned again stays approved, as long as it comes to the
+ * same; what was applied since is approved anew.
+ */
 const APPROVED: Partial<Record<ReviewAct, string>> = {
   approve: "e.plan_hash",
-  rediff: "e.approved_hash",
+  rediff: `case when e.state = ${ENTITY_STATES.open} then e.approved_hash end`,
 };
 
 /** SQL of what a decision sets. `$1`: who, `$2`: why, or null. */
@@ -48,14 +52,34 @@ function settingOf(act: ReviewAct): string {
   return `state = ${ENTITY_STATES[to]}, decided_by = $1, decided_at = clock_timestamp(),
           approved_hash = ${APPROVED[act] ?? "null"}, error = ${error},
           settled_at = ${to === "ignored" ? "clock_timestamp()" : "null"},
-          attempt = 0, waits_for = null, due_at = null`;
+          ${act === "reopen" ? `origin = ${ENTITY_STATES.ignored}, ` : ""}attempt = 0, waits_for = null,
+          due_at = null`;
 }
+
+/** When somebody looked, as the database knows it. */
+export interface PlansSeen {
+  at: string;
+  /** Of transactions: a plan that is made earlier and committed later is seen by nobody. */
+  snapshot: string;
+}
+
+/**
+ * SQL: the plan of `e` was there to be seen. Transactions are no longer told apart after an hour, for a
+ * database that is restored elsewhere counts them anew.
+ */
+const wasSeen = (e: string, at: string, snapshot: string) => `coalesce(
+  ${e}.planned_at < ${at}::timestamptz
+  and (${e}.planned_at < ${at}::timestamptz - interval '1 hour'
+       or pg_visible_in_snapshot(${e}.planned_xid, ${snapshot}::pg_snapshot)), true)`;
+
+/** What leaves a version that others may wait behind. */
+const ENDS_A_WAIT: readonly ReviewAct[] = ["ignore", "requeue"];
 
 export interface DecideFilter extends Omit<Sieve, "states"> {
   /** Of the states that the act leaves, only these. */
   states?: readonly EntityState[] | undefined;
-  /** Only plans made before this: ISO, as the database knows it. */
-  plannedBefore?: string | undefined;
+  /** Only plans that were there to be seen. */
+  seen?: PlansSeen | undefined;
 }
 
 export interface Decided {
@@ -77,28 +101,31 @@ export async function decide(
   const states = statesBefore(act).filter((state) => filter.states?.includes(state) ?? true);
   if (states.length === 0) return { decided: 0 };
   const finding = findingOf({ ...filter, states }, { ...page, newest: false, short: true });
-  const values = [by, reason ?? null, filter.plannedBefore ?? null, ...finding.values];
-  // `$1` to `$3` are the decision's own.
-  const moved = (sql: string) => sql.replaceAll(/\$(\d+)/g, (_, no) => `$${Number(no) + 3}`);
-  const { rows } = await tx.query<{ edge: string | null; decided: number }>(
+  const { at, snapshot } = filter.seen ?? {};
+  const values = [by, reason ?? null, at ?? null, snapshot ?? null, ...finding.values];
+  // `$1` to `$4` are the decision's own.
+  const moved = (sql: string) => sql.replaceAll(/\$(\d+)/g, (_, no) => `$${Number(no) + 4}`);
+  const { rows } = await tx.query<{ edge: string | null; ids: string[] | null }>(
     `with looked_at as materialized (${moved(finding.lookedAt)}), held as materialized (
        select e.id from holdfast.entities e
         where e.id = any (array(select id from looked_at)) and ${moved(finding.passes)}
-          and ($3::timestamptz is null or e.planned_at is null or e.planned_at < $3)
+          and ${wasSeen("e", "$3", "$4")}
           ${act === "approve" ? "and e.plan_hash is not null and e.approved_hash is null" : ""}
           and ${isFreeOrOpen(act)}
         order by e.id for update of e
      ), changed as (
        update holdfast.entities e set ${settingOf(act)}
         where e.id = any (array(select id from held))
-       returning 1
+       returning e.id
      )
      select case when (select count(*) from looked_at) >= ${finding.window}
                  then (select max(id) from looked_at) end as edge,
-            (select count(*) from changed)::int as decided`,
+            (select array_agg(id::text) from changed) as ids`,
     values,
   );
-  const { edge, decided } = rows[0]!;
+  const { edge, ids } = rows[0]!;
+  const decided = ids?.length ?? 0;
+  if (ids && ENDS_A_WAIT.includes(act)) await letGo(tx, ids);
   return edge === null ? { decided } : { decided, next: edge };
 }
 
@@ -123,7 +150,7 @@ export async function judge(
   tenant: string,
   act: ReviewAct,
   named: readonly Named[],
-  plannedBefore?: string,
+  seenAll?: PlansSeen,
 ): Promise<Judged[]> {
   const { rows } = await tx.query<{
     id: string;
@@ -138,13 +165,13 @@ export async function judge(
   }>(
     `select e.id, e.state, e.approved_hash is not null as approved, e.decided_by, e.decided_at,
             encode(e.plan_hash, 'hex') as plan_hash, e.operation,
-            coalesce(e.planned_at >= $3::timestamptz, false) as planned_since,
+            not ${wasSeen("e", "$3", "$4")} as planned_since,
             coalesce((select op.state in ('accepted', 'running') and op.cancel_requested_at is null
                         from holdfast.operations op where op.id = e.operation), false) as open
        from holdfast.entities e
       where e.id = any ($2::bigint[]) and e.tenant = $1 and e.branch is not null
       order by e.id for update of e`,
-    [tenant, named.map(({ id }) => id), plannedBefore ?? null],
+    [tenant, named.map(({ id }) => id), seenAll?.at ?? null, seenAll?.snapshot ?? null],
   );
   const found = new Map(rows.map((row) => [row.id, row]));
   return named.map(({ id, seen }): Judged => {
@@ -175,31 +202,58 @@ export async function writeDecisions(
     `update holdfast.entities e set ${settingOf(act)} where e.id = any ($3::bigint[])`,
     [by, reason ?? null, ids],
   );
+  if (ENDS_A_WAIT.includes(act)) await letGo(tx, ids);
 }
 
-/** Plans that these entities belong to look at their rows again. Before any of the entities is locked. */
-export async function wakePlans(tx: Tx, ids: readonly string[]): Promise<void> {
+/**
+ * Plans of a tenant that these entities belong to look at their rows again. Before any of the entities
+ * is locked.
+ */
+export async function wakePlans(tx: Tx, tenant: string, ids: readonly string[]): Promise<void> {
   await tx.query(
     `update holdfast.operations op set wake_at = clock_timestamp()
        from (select o.id from holdfast.operations o
               where o.id in (select operation from holdfast.entities
-                              where id = any ($1::bigint[]) and operation is not null)
+                              where id = any ($1::bigint[]) and operation is not null
+                                and tenant = $2)
                 and o.state = 'running'
               order by o.id for update) w
       where op.id = w.id`,
-    [ids],
+    [ids, tenant],
   );
 }
 
-/** The same of every open plan of a tenant; none, as a rule. */
-export async function wakePlansOf(tx: Tx, tenant: string, operation?: string): Promise<void> {
+/** Of which plans something may be decided. */
+export interface PlansAsked {
+  tenant: string;
+  act: ReviewAct;
+  operation?: string | undefined;
+  request?: string | undefined;
+  branch?: string | undefined;
+  types?: readonly string[] | undefined;
+}
+
+/** The same of a plan, or of every one that has something for a decision; none, as a rule. */
+export async function wakePlansOf(tx: Tx, asked: PlansAsked): Promise<void> {
+  if (!ACTS_IN_PLANS.includes(asked.act)) return;
   await tx.query(
     `update holdfast.operations op set wake_at = clock_timestamp()
        from (select o.id from holdfast.operations o
               where o.tenant = $1 and o.kind = 'plan' and o.state = 'running'
-                and ($2::uuid is null or o.id = $2)
+                and ($2::uuid is null or o.id = $2) and ($3::text is null or o.scope = $3)
+                and ($2::uuid is not null or exists (
+                  select from holdfast.entities e
+                   where e.operation = o.id and e.state = ${ENTITY_STATES.open}
+                     and ($4::text[] is null or e.type = any ($4))
+                     and ($5::uuid is null or e.request = $5)))
               order by o.id for update) w
       where op.id = w.id`,
-    [tenant, operation ?? null],
+    [
+      asked.tenant,
+      asked.operation ?? null,
+      asked.branch ?? null,
+      asked.types ?? null,
+      asked.request ?? null,
+    ],
   );
 }

@@ -90,6 +90,9 @@ create table holdfast.change_sets (
   hash bytea not null,
   title text not null,
   changes jsonb not null,
+  creates integer not null,
+  updates integer not null,
+  deletes integer not null,
   warnings jsonb,
   applied_at timestamp with time zone,
   made_at timestamp with time zone default clock_timestamp() not null,
@@ -192,12 +195,14 @@ create table holdfast.entities (
   warnings jsonb,
   source_time text,
   origin smallint,
+  adopted_at timestamp with time zone,
   state smallint default 1 not null,
   accepted_at timestamp with time zone default clock_timestamp() not null,
   settled_at timestamp with time zone,
   plans integer default 0 not null,
   plan_hash bytea,
   planned_at timestamp with time zone,
+  planned_xid xid8,
   approved_hash bytea,
   decided_by text,
   decided_at timestamp with time zone,
@@ -218,7 +223,8 @@ create table holdfast.entities (
 );
 CREATE INDEX entities_approved ON holdfast.entities USING btree (tenant, branch, id) WHERE ((state = 2) AND (approved_hash IS NOT NULL) AND (operation IS NULL));
 CREATE INDEX entities_by_identity ON holdfast.entities USING btree (tenant, branch, identity, id DESC) WHERE (operation IS NULL);
-CREATE INDEX entities_by_request ON holdfast.entities USING btree (request);
+CREATE INDEX entities_by_request ON holdfast.entities USING btree (request, id);
+CREATE INDEX entities_by_tenant ON holdfast.entities USING btree (tenant, id);
 CREATE INDEX entities_decided ON holdfast.entities USING btree (tenant, branch, identity, id DESC) WHERE ((decided_by IS NOT NULL) AND (operation IS NULL));
 CREATE INDEX entities_leased ON holdfast.entities USING btree (lease_until) WHERE (lease_until IS NOT NULL);
 CREATE INDEX entities_of_plan ON holdfast.entities USING btree (operation, state, id) WHERE ((operation IS NOT NULL) AND (state = ANY (ARRAY[1, 2, 9])));
@@ -226,10 +232,10 @@ CREATE INDEX entities_open ON holdfast.entities USING btree (tenant, id) WHERE (
 CREATE INDEX entities_open_since ON holdfast.entities USING btree (tenant, branch, planned_at) WHERE ((state = 2) AND (approved_hash IS NULL) AND (operation IS NULL));
 CREATE INDEX entities_open_versions ON holdfast.entities USING btree (tenant, branch, identity, id) WHERE ((state = 2) AND (approved_hash IS NULL) AND (operation IS NULL));
 CREATE INDEX entities_queued ON holdfast.entities USING btree (tenant, branch, id) WHERE ((state = 1) AND (operation IS NULL));
-CREATE INDEX entities_retried ON holdfast.entities USING btree (tenant, branch, identity) WHERE ((state = 9) AND (operation IS NULL));
+CREATE INDEX entities_retried ON holdfast.entities USING btree (tenant, branch, identity, id) WHERE ((state = 9) AND (operation IS NULL));
 CREATE INDEX entities_retried_next ON holdfast.entities USING btree (due_at) WHERE ((state = 9) AND (operation IS NULL));
 CREATE INDEX entities_that_wait ON holdfast.entities USING gin (waits_for) WHERE (state = 9);
-CREATE INDEX entities_to_retry ON holdfast.entities USING btree (tenant, branch, due_at) WHERE ((state = 9) AND (operation IS NULL));
+CREATE INDEX entities_to_retry ON holdfast.entities USING btree (tenant, branch, due_at, id) WHERE ((state = 9) AND (operation IS NULL));
 CREATE INDEX entities_to_sweep ON holdfast.entities USING btree (settled_at) WHERE (settled_at IS NOT NULL);
 CREATE INDEX entities_troubled ON holdfast.entities USING btree (tenant, id) WHERE (state = ANY (ARRAY[4, 6, 7]));
 CREATE UNIQUE INDEX entity_is_one_item ON holdfast.entities USING btree (operation, item) WHERE (operation IS NOT NULL);
@@ -372,6 +378,7 @@ create table holdfast.ingest_requests (
   tenant text not null,
   source text not null,
   message_id text,
+  digest bytea,
   submitted_by text,
   scope text,
   branch text,
@@ -397,6 +404,19 @@ create table holdfast.installation (
   constraint there_is_one_installation CHECK (only_one)
 );
 
+create table holdfast.inventory_counts (
+  id bigint generated always as identity not null,
+  source text not null,
+  planned bigint not null,
+  plan_failed bigint not null,
+  applied bigint not null,
+  apply_failed bigint not null,
+  created bigint not null,
+  updated bigint not null,
+  deleted bigint not null,
+  constraint inventory_counts_pkey PRIMARY KEY (id)
+);
+
 create table holdfast.inventory_guards (
   tenant text not null,
   branch text not null,
@@ -410,6 +430,19 @@ create table holdfast.inventory_guards (
   escalated_at timestamp with time zone,
   constraint inventory_guards_pkey PRIMARY KEY (tenant, branch),
   constraint held_inventory_says_why CHECK (((held_at IS NULL) = (held_because IS NULL)))
+);
+
+create table holdfast.inventory_keyed (
+  tenant text not null,
+  branch text not null,
+  fingerprint bytea not null,
+  types jsonb not null,
+  stage text not null,
+  again text[] not null,
+  after_type text not null,
+  after_object bigint not null,
+  constraint inventory_keyed_pkey PRIMARY KEY (tenant, branch),
+  constraint keyed_stage_is_known CHECK ((stage = ANY (ARRAY['drop'::text, 'add'::text, 'done'::text])))
 );
 
 create table holdfast.inventory_scopes (
@@ -438,6 +471,18 @@ create table holdfast.inventory_settings (
   updated_at timestamp with time zone default clock_timestamp() not null,
   constraint inventory_settings_pkey PRIMARY KEY (tenant),
   constraint plan_mode_is_known CHECK ((mode = ANY (ARRAY['plan-only'::text, 'auto'::text])))
+);
+
+create table holdfast.inventory_sums (
+  source text not null,
+  planned bigint not null,
+  plan_failed bigint not null,
+  applied bigint not null,
+  apply_failed bigint not null,
+  created bigint not null,
+  updated bigint not null,
+  deleted bigint not null,
+  constraint inventory_sums_pkey PRIMARY KEY (source)
 );
 
 create table holdfast.items (
@@ -613,6 +658,7 @@ create table holdfast.object_keys (
   object bigint not null,
   constraint object_keys_pkey PRIMARY KEY (tenant, branch, key)
 );
+CREATE INDEX object_keys_by_object ON holdfast.object_keys USING btree (object);
 
 create table holdfast.object_refs (
   from_object bigint not null,

@@ -1,12 +1,15 @@
-import { randomUUID } from "node:crypto";
 import type { ChangeSet, EntityState } from "../contracts/inventory.ts";
 import type { InventorySettings } from "../contracts/inventory-settings.ts";
 import type { Registry } from "../domain/registry.ts";
 import { targetDecider } from "../domain/target-decide.ts";
-import { beginAttempts, endAttempts, markApplied, newestChangeSets } from "./apply-attempts.ts";
+import { Turns } from "../domain/target-turns.ts";
+import { endAttempts, markApplied } from "./apply-attempts.ts";
 import { countChanged, openWindow } from "./inventory-guard.ts";
 import type { InventoryPlace } from "./inventory-look-up.ts";
-import { endLease, keepApproved, markApplying, type LeasedEntity } from "./plan-lease.ts";
+import { WHY_LOOK } from "./plan-batch-outcome.ts";
+import { earlierDecisions, overtakenOf } from "./plan-earlier.ts";
+import type { LeasedEntity } from "./plan-lease.ts";
+import { endLease, keepApproved } from "./plan-lease-hold.ts";
 import {
   approvedChanges,
   hasWaiting,
@@ -18,6 +21,7 @@ import {
   type EntityError,
 } from "./plan-settle.ts";
 import type { Db, Tx } from "./pool.ts";
+import { writeIntents, type Sending, type ToApply } from "./target-intents.ts";
 
 /** What is written around calls of a target: before the call what is asked, after it what came of it. */
 
@@ -35,14 +39,6 @@ export interface TargetEnd {
   waitsFor?: readonly string[] | undefined;
 }
 
-/** What may be sent now. */
-export interface ToApply {
-  entity: LeasedEntity;
-  key: string;
-  rule: string | undefined;
-  changeSet: string;
-}
-
 export interface PlannedStep {
   place: InventoryPlace;
   registry: Registry;
@@ -52,8 +48,8 @@ export interface PlannedStep {
   /** Those that ended without a plan. */
   ends: readonly TargetEnd[];
   planned: readonly { entity: LeasedEntity; changeSet: ChangeSet }[];
-  /** By entity those before it that speak of the same objects: when one is applied, it is not its turn. */
-  alike: ReadonlyMap<string, readonly string[]>;
+  /** All that were asked for in the call, in its order. */
+  asked: readonly LeasedEntity[];
   arrivals: readonly string[];
 }
 
@@ -72,114 +68,67 @@ export async function settlePlanned(
       tx,
       step.planned.flatMap(({ entity: { id, approved } }) => (approved === undefined ? [] : id)),
     );
+    const unapproved = step.planned.flatMap(({ entity }) =>
+      entity.approved === undefined && !entity.open ? entity : [],
+    );
+    const judged = unapproved.filter((entity) => entity.judged);
+    const earlier = await earlierDecisions(tx, place, judged);
+    // In the hands of a worker what was never planned looks as what was.
+    const again = unapproved.filter(({ plans, attempt }) => plans > 0 || attempt > 0);
+    const overtaken = await overtakenOf(tx, place, again);
     const decider = targetDecider(registry, settings, place.branch, window, window.heldBecause);
-    const ends = [...step.ends];
-    const sending: { entity: LeasedEntity; changeSet: ChangeSet; rule: string | undefined }[] = [];
-    for (const { entity, changeSet } of step.planned) {
-      const { type, fields, open } = entity;
+    const turns = new Turns(registry, step.asked);
+    const endOf = new Map(step.ends.map((end) => [end.entity.id, end]));
+    const planOf = new Map(step.planned.map(({ entity, changeSet }) => [entity.id, changeSet]));
+    const written: TargetEnd[] = [];
+    const sending: Sending[] = [];
+    for (const entity of step.asked) {
+      const end = endOf.get(entity.id);
+      const changeSet = planOf.get(entity.id);
+      const nothingToDo = end?.state === "applied" || end?.state === "no_changes";
+      if ((!end && !changeSet) || turns.mustWait(entity.id, changeSet, nothingToDo)) {
+        turns.putOff(entity.id);
+        continue;
+      }
+      if (!changeSet) {
+        written.push(end!);
+        continue;
+      }
+      const { type, fields, open, approved: hash } = entity;
       const decided = decider.decide({
         type,
         fields,
         changeSet,
-        approved:
-          entity.approved === undefined
-            ? undefined
-            : { hash: entity.approved, changes: approved.get(entity.id) ?? [] },
+        approved: hash === undefined ? undefined : { hash, changes: approved.get(entity.id) ?? [] },
         sent: open,
+        overtaken: overtaken.has(entity.id),
+        earlier: open ? undefined : earlier.of(entity, changeSet),
+        reopened: entity.reopened,
       });
       switch (decided.decision) {
         case "apply":
           sending.push({ entity, changeSet, rule: decided.rule });
+          turns.sent(entity.id, changeSet);
           break;
         case "review":
-          ends.push({ entity, state: "open", changeSet, rule: decided.rule });
+          written.push({ entity, state: "open", changeSet, rule: decided.rule });
           break;
         case "ignore":
-          ends.push({ entity, state: "ignored", changeSet, rule: decided.rule });
+          written.push({ entity, state: "ignored", changeSet, rule: decided.rule });
           break;
-        case "changed": {
-          const message = "the plan is another than the one that was approved: look again";
-          const error = { fault: "changed-since-approval", message };
-          ends.push({ entity, state: "open", changeSet, error });
+        case "changed":
+        case "overtaken":
+          written.push({ entity, state: "open", changeSet, error: WHY_LOOK[decided.decision] });
           break;
-        }
         case "later":
+          turns.putOff(entity.id);
           break;
       }
     }
-    const sent = new Set(sending.map(({ entity }) => entity.id));
-    const isNow = ({ entity, state }: TargetEnd) =>
-      state === "applied" ||
-      state === "no_changes" ||
-      !step.alike.get(entity.id)?.some((id) => sent.has(id));
-    const written = ends.filter(isNow);
     await writeEnds(tx, place, token, written, step.arrivals, undefined);
     const toApply = await writeIntents(tx, token, sending, step.leaseSeconds);
     await countChanged(tx, place, decider.changed(), decider.heldBecause());
     return { toApply, settled: written.map(({ entity }) => entity.id) };
-  });
-}
-
-async function writeIntents(
-  tx: Tx,
-  token: string,
-  sending: readonly { entity: LeasedEntity; changeSet: ChangeSet; rule: string | undefined }[],
-  leaseSeconds: number,
-): Promise<ToApply[]> {
-  const isSame = ({ entity, changeSet }: (typeof sending)[number]) =>
-    entity.open?.changeSet !== undefined && entity.open.hash === changeSet.hash;
-  const fresh = sending.filter((one) => !isSame(one));
-  await markApplying(
-    tx,
-    token,
-    sending.map((one) => ({
-      id: one.entity.id,
-      planHash: isSame(one) ? undefined : one.changeSet.hash,
-      rule: one.rule,
-    })),
-    leaseSeconds,
-  );
-  await insertChangeSets(
-    tx,
-    fresh.map(({ entity, changeSet }) => ({ entity: entity.id, changeSet, applied: false })),
-  );
-  const made = await newestChangeSets(
-    tx,
-    fresh.map(({ entity }) => entity.id),
-  );
-  const toApply = sending.map((one): ToApply => {
-    const { entity, rule } = one;
-    const { open } = entity;
-    if (isSame(one)) return { entity, rule, key: open!.key, changeSet: open!.changeSet! };
-    return { entity, rule, key: randomUUID(), changeSet: made.get(entity.id)! };
-  });
-  await beginAttempts(
-    tx,
-    token,
-    toApply.map(({ entity, key, changeSet }) => ({ entity: entity.id, key, changeSet })),
-  );
-  return toApply;
-}
-
-/** The intent of planning and applying these in one call. @throws LeaseLost */
-export async function intendAtOnce(
-  db: Db,
-  token: string,
-  entities: readonly LeasedEntity[],
-  { key, rule, leaseSeconds }: { key: string; rule: string | undefined; leaseSeconds: number },
-): Promise<void> {
-  await db.transaction(async (tx) => {
-    await markApplying(
-      tx,
-      token,
-      entities.map(({ id }) => ({ id, planHash: undefined, rule })),
-      leaseSeconds,
-    );
-    await beginAttempts(
-      tx,
-      token,
-      entities.map(({ id }) => ({ entity: id, key, changeSet: undefined })),
-    );
   });
 }
 

@@ -88,6 +88,6 @@ export async function learnDefaultBranch(db: Db, name: string, branch: string): 
     [name, branch],
   );
   for (const { tenant, branch } of rows) {
-    await db.transaction((tx) => resolveBranch(tx, tenant, branch));
+    await resolveBranch(db, tenant, branch);
   }
 }

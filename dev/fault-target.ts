@@ -5,58 +5,19 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { InventoryObject } from "../contracts/inventory.ts";
-import { parseExactJson, type Json } from "../domain/exact-json.ts";
+import { parseExactJson } from "../domain/exact-json.ts";
 import { NETWORK_REGISTRY } from "../domain/registries/network.ts";
 import { PACKAGES_REGISTRY } from "../domain/registries/packages.ts";
 import { loadRegistry, type Registry } from "../domain/registry.ts";
 import { wireJson, type JsonObject } from "../domain/target-wire.ts";
 import { createFaultInventory, type FaultInventory } from "./fault-inventory.ts";
+import { work } from "./fault-target-calls.ts";
+import { Faults, FAULTS, spoilt, type Fault, type FaultName } from "./fault-target-faults.ts";
 
 /**
  * A target that goes wrong on request, on loopback: it speaks the bulk contract over an inventory in
  * memory. By hand: `npx tsx dev/fault-target.ts --port 8090 --fault slow --fault status-500`.
  */
-
-export const FAULTS = [
-  /** Answers 500, nothing done. */
-  "status-500",
-  "status-503",
-  /** With Retry-After: 1. */
-  "status-429",
-  "status-400",
-  /** Does it, and never answers. */
-  "timeout-after",
-  /** Never answers, and does nothing. */
-  "timeout-before",
-  /** Does it, and breaks the connection in the middle of the answer. */
-  "reset",
-  /** Leaves one result out, though it was done. */
-  "missing-result",
-  "wrong-order",
-  "duplicate-ids",
-  /** Neither a change set nor an error. */
-  "null-change-set",
-  "not-json",
-  /** Refuses with the code of a deadlock, entity by entity. */
-  "deadlock",
-  "slow",
-  /** No calls for many. */
-  "no-bulk",
-  "no-default-branch",
-  /** Every token is refused once. */
-  "stale-token",
-] as const;
-export type FaultName = (typeof FAULTS)[number];
-
-export interface Fault {
-  fault: FaultName;
-  /** Only calls whose path begins so: `bulk-apply`. Default: any but tokens and the branch. */
-  path?: string;
-  /** Calls that it happens to. Default: all from now on. */
-  times?: number;
-  /** Only calls whose body holds this text. */
-  holding?: string;
-}
 
 export interface FaultTargetOptions {
   registry?: Registry;
@@ -108,28 +69,12 @@ export async function startFaultTarget(options: FaultTargetOptions = {}): Promis
   const inventory = createFaultInventory(registry, options.seed);
   const { branch = null, clientId = "holdfast", clientSecret = "secret" } = options;
   const calls: SeenCall[] = [];
-  let faults: { fault: Fault; left: number }[] = [];
+  const faults = new Faults();
+  const faultOf = faults.of.bind(faults);
   const good = new Set<string>();
   const refusedOnce = new Set<string>();
   let tokens = 0;
   let held = 0;
-
-  /** The fault of this call, if there is one; each that happens so often only is used up. */
-  const faultOf = (
-    path: string,
-    text: string,
-    names: readonly FaultName[],
-  ): FaultName | undefined => {
-    const found = faults.find(
-      ({ fault, left }) =>
-        left > 0 &&
-        names.includes(fault.fault) &&
-        path.startsWith(fault.path ?? "") &&
-        text.includes(fault.holding ?? ""),
-    );
-    if (found) found.left--;
-    return found?.fault.fault;
-  };
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = (request.url ?? "").replace(/^\/(api\/)?/, "");
@@ -149,10 +94,7 @@ export async function startFaultTarget(options: FaultTargetOptions = {}): Promis
     if (!good.has(bearer) || stale) return reply(response, 401, { detail: "no such token" });
     if (path === "default-branch/") {
       if (faultOf(path, text, ["no-default-branch"])) return reply(response, 404, {});
-      const down = faults.find(
-        ({ fault }) => fault.path === "default-branch" && fault.fault === "status-500",
-      );
-      return down ? reply(response, 500, {}) : reply(response, 200, { branch });
+      return faults.isBranchAway() ? reply(response, 500, {}) : reply(response, 200, { branch });
     }
     if (path.startsWith("bulk-") && faultOf(path, text, ["no-bulk"])) {
       return reply(response, 404, { detail: "Not found." });
@@ -177,7 +119,7 @@ export async function startFaultTarget(options: FaultTargetOptions = {}): Promis
     } catch {
       return reply(response, 400, { errors: { request: { __all__: ["no JSON"] } } });
     }
-    const done = work(path, body, seen, faultOf(path, text, ["deadlock"]) !== undefined);
+    const done = work(inventory, path, body, seen, faultOf(path, text, ["deadlock"]) !== undefined);
     const after = faultOf(path, text, [
       "timeout-after",
       "reset",
@@ -219,64 +161,6 @@ export async function startFaultTarget(options: FaultTargetOptions = {}): Promis
     reply(response, 200, { access_token: made, token_type: "Bearer", expires_in: seconds });
   };
 
-  const work = (
-    path: string,
-    body: JsonObject,
-    seen: SeenCall,
-    deadlock: boolean,
-  ): { status: number; body: JsonObject } => {
-    const apply = (changes: Json): JsonObject | null =>
-      deadlock
-        ? { change: { __all__: ["db_deadlock_after_retries"] } }
-        : (inventory.apply(changes) ?? null);
-    const list = (body["entities"] ?? body["change_sets"] ?? [body]) as JsonObject[];
-    seen.entities = list.length;
-    if (path.startsWith("bulk-") && (!Array.isArray(list) || list.length === 0)) {
-      return { status: 400, body: { errors: { request: { __all__: ["an empty list"] } } } };
-    }
-    switch (path) {
-      case "bulk-plan/":
-        return {
-          status: 200,
-          body: {
-            results: list.map((one): JsonObject => ({ id: one["id"]!, ...inventory.plan(one) })),
-          },
-        };
-      case "bulk-apply/": {
-        const results = list.map((one): JsonObject => {
-          return { id: one["id"]!, errors: apply(one["changes"]!) };
-        });
-        return {
-          status: results.some((one) => one["errors"] !== null) ? 207 : 200,
-          body: { results },
-        };
-      }
-      case "bulk-plan-apply/": {
-        const results = list.map((one): JsonObject => {
-          const { change_set, errors } = inventory.plan(one);
-          const id = one["id"]!;
-          if (errors) return { id, change_set: null, errors: { plan: errors } };
-          const refused = apply(change_set["changes"]!);
-          return { id, change_set, errors: refused ? { apply: refused } : null };
-        });
-        return {
-          status: results.some((one) => one["errors"] !== null) ? 207 : 200,
-          body: { results },
-        };
-      }
-      case "generate-diff/": {
-        const planned = inventory.plan(body);
-        return { status: planned.errors ? 400 : 200, body: { id: "1", ...planned } };
-      }
-      case "apply-change-set/": {
-        const errors = apply(body["changes"]!);
-        return { status: errors ? 400 : 200, body: { id: body["id"]!, errors } };
-      }
-      default:
-        return { status: 404, body: { detail: "Not found." } };
-    }
-  };
-
   const server = createServer((request, response) => {
     answer(request, response).catch(() => response.destroy());
   });
@@ -299,33 +183,13 @@ export async function startFaultTarget(options: FaultTargetOptions = {}): Promis
     inventory,
     calls,
     tokens: () => tokens,
-    fail(...more) {
-      faults.push(...more.map((fault) => ({ fault, left: fault.times ?? Infinity })));
-    },
-    heal: () => void (faults = []),
+    fail: (...more) => faults.add(more),
+    heal: () => faults.clear(),
     held: () => held,
     down,
     up: async () => void (await up(port)),
     stop: () => (server.listening ? down() : Promise.resolve()),
   };
-}
-
-function spoilt(body: JsonObject, fault: FaultName): JsonObject {
-  const results = body["results"] as readonly JsonObject[];
-  switch (fault) {
-    case "missing-result":
-      return { results: results.slice(1) };
-    case "wrong-order":
-      return { results: results.toReversed() };
-    case "duplicate-ids":
-      return {
-        results: [...results, { ...results[0]!, errors: { request: { __all__: ["twice"] } } }],
-      };
-    case "null-change-set":
-      return { results: results.map((one) => ({ ...one, change_set: null, errors: null })) };
-    default:
-      return body;
-  }
 }
 
 function header(request: IncomingMessage, name: string): string | undefined {

@@ -64,6 +64,11 @@ export function readLine(registry: Registry, line: string | Uint8Array): EntityR
   return readEntity(registry, value);
 }
 
+/** Whether an entity may be of a branch of this name; empty: of none. */
+export function isBranch(name: string): boolean {
+  return name.length <= MAX_BRANCH_LENGTH && unstorable(name) === undefined;
+}
+
 const UTF_8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
@@ -93,7 +98,7 @@ export function readEntity(registry: Registry, value: Json): EntityReading {
     );
   }
   const branch = given["branch"] ?? "";
-  if (typeof branch !== "string" || branch.length > MAX_BRANCH_LENGTH || unstorable(branch)) {
+  if (typeof branch !== "string" || !isBranch(branch)) {
     return rejected("branch", "branch", `must be text of at most ${MAX_BRANCH_LENGTH} characters`);
   }
   const clean = cleanFields(registry, found.type, found.fields);

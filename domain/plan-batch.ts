@@ -12,6 +12,7 @@ import { planEntity, type DraftPlan } from "./plan-entity.ts";
 import { arrivalKeys } from "./plan-identity.ts";
 import { objectKeys } from "./plan-keys.ts";
 import { lookUpAll } from "./plan-look-up.ts";
+import { createLateEntities } from "./plan-late.ts";
 import { changedFields } from "./plan-merge.ts";
 import { createBatchNodes, layOut, type EntityNodes } from "./plan-nodes.ts";
 import {
@@ -21,6 +22,7 @@ import {
   learn,
   type Draft,
   type Found,
+  type KnownObject,
   type Overlay,
   type Wanted,
 } from "./plan-overlay.ts";
@@ -44,6 +46,8 @@ export interface PlanOptions {
    * Absent: none.
    */
   mayLeaveOut?: ReadonlySet<number>;
+  /** What refers to something that a later entity brings is planned after that one. Else it fails. */
+  inAnyOrder?: boolean;
 }
 
 export type PlannedEntity =
@@ -72,15 +76,22 @@ export interface ObjectWrite {
 export interface PlannedBatch {
   /** One for each entity, in order. */
   entities: readonly PlannedEntity[];
+  /** Entities as they were planned one after another. */
+  order: readonly number[];
   /** What applying comes to; created objects after those they refer to, but for closed cycles. */
   writes: readonly ObjectWrite[];
   /** By what those who wait for an applied object know it: digests as in `waitsFor` of an error. */
   arrivals: () => readonly string[];
 }
 
+/** Entities that are planned in one go, a few milliseconds each at worst. */
+const AT_ONCE = 250;
+/** A question for nothing: whoever drives the plan may let others run before it answers. */
+const PAUSE: Wanted = { keys: [], ids: [] };
+
 /**
  * Plans a batch against a target that it asks as it goes: each yield names what must be looked up, the
- * answer is what was found. Nearly everything is asked for before the first entity is planned, one
+ * answer is what was found. Of a large batch some name nothing, so that others have a turn. Nearly everything is asked for before the first entity is planned, one
  * question for each step of references (site, device, interface); more only when an entity of the batch
  * changes what names an object. An entity is planned as if those before it that are applied had been.
  */
@@ -88,23 +99,34 @@ export function* planBatch(options: PlanOptions): Generator<Wanted, PlannedBatch
   const { registry, entities, newId, decide } = options;
   const overlay = createOverlay(registry);
   const batch = createBatchNodes(registry);
-  const laidOut = entities.map(({ type: name, fields }): EntityNodes | PlanError => {
+  const laidOut: (EntityNodes | PlanError)[] = [];
+  for (const [no, { type: name, fields }] of entities.entries()) {
+    if (isLongSince(no)) yield PAUSE;
     const type = registry.types.get(name);
-    if (!type) return unknownType(name);
-    return mergeDuplicates(batch, layOut(batch, type, fields));
-  });
+    laidOut.push(type ? mergeDuplicates(batch, layOut(batch, type, fields)) : unknownType(name));
+  }
   yield* lookUpAll(overlay, batch, laidOut);
 
   const leftOut = leaveOut(laidOut, options.mayLeaveOut);
   const planned: PlannedEntity[] = [];
+  const late = options.inAnyOrder ? createLateEntities() : undefined;
+  const order = new Set<number>();
+  const isLate = (no: number, outcome: PlannedDraft | PlanError) => {
+    if (!late || !("fault" in outcome) || outcome.fault !== "missing-reference") return false;
+    late.lacks(no, outcome.waitsFor ?? []);
+    return true;
+  };
   const planAt = function* (no: number): Generator<Wanted, PlannedEntity, Found> {
     const nodes = laidOut[no]!;
     const { type: name, fields, warnings } = entities[no]!;
     const type = registry.types.get(name);
     const outcome = "fault" in nodes ? nodes : yield* planOne(overlay, nodes, warnings, newId);
+    const waits = isLate(no, outcome);
+    order.delete(no);
+    if (!waits) order.add(no);
     if ("fault" in outcome) {
       const title = type ? titleOfFields(type, fields, "failed") : name;
-      options.onFailed?.(no, outcome);
+      if (!waits) options.onFailed?.(no, outcome);
       return { outcome: "failed", error: outcome, title, warnings };
     }
     const { draft, plan, changeSet } = outcome;
@@ -118,24 +140,48 @@ export function* planBatch(options: PlanOptions): Generator<Wanted, PlannedBatch
     if (decision === "apply") {
       commit(draft);
       settle(overlay, plan);
+      if (late && !late.isEmpty()) late.arrived(arrivalsOf(overlay, draft.objects.values()));
     }
     return { outcome: "planned", objectId, changeSet, decision };
   };
+  const planLate = function* (): Generator<Wanted, void, Found> {
+    for (let again = 1, no = late!.next(); no !== undefined; again++, no = late!.next()) {
+      if (isLongSince(again)) yield PAUSE;
+      planned[no] = yield* planAt(no);
+    }
+  };
   for (const no of entities.keys()) {
+    if (isLongSince(no)) yield PAUSE;
     if (leftOut.isLeftOut(no)) continue;
     planned[no] = yield* planAt(no);
+    if (late) yield* planLate();
     const older = leftOut.by(no);
     if (older.length === 0) continue;
     if (isThere(planned[no])) {
-      for (const one of older) planned[one] = { outcome: "superseded", by: no };
+      for (const one of older) {
+        planned[one] = { outcome: "superseded", by: no };
+        order.add(one);
+      }
       continue;
     }
     // Nothing between them speaks of their objects, so the older ones are not too late here.
     for (const one of older) planned[one] = yield* planAt(one);
     planned[no] = yield* planAt(no);
   }
+  while (late?.again()) yield* planLate();
+  for (const no of late?.rest() ?? []) {
+    order.add(no);
+    const { error } = planned[no] as PlannedEntity & { outcome: "failed" };
+    options.onFailed?.(no, error);
+  }
   const writes = writesOf(overlay);
-  return { entities: planned, writes, arrivals: () => arrivalsOf(overlay, writes) };
+  const typed = () => writes.map(({ type, data }) => ({ type: registry.types.get(type)!, data }));
+  const arrivals = () => arrivalsOf(overlay, typed());
+  return { entities: planned, order: [...order], writes, arrivals };
+}
+
+function isLongSince(no: number): boolean {
+  return no > 0 && no % AT_ONCE === 0;
 }
 
 function isThere(planned: PlannedEntity): boolean {
@@ -212,11 +258,12 @@ function settle(overlay: Overlay, plan: DraftPlan): void {
   }
 }
 
-function arrivalsOf(overlay: Overlay, writes: readonly ObjectWrite[]): string[] {
+function arrivalsOf(
+  overlay: Overlay,
+  objects: Iterable<Pick<KnownObject, "type" | "data">>,
+): string[] {
   const draft = createDraft(overlay);
-  return writes.flatMap(({ type, data }) =>
-    arrivalKeys(draft, overlay.registry.types.get(type)!, data),
-  );
+  return [...objects].flatMap(({ type, data }) => arrivalKeys(draft, type, data));
 }
 
 function writesOf(overlay: Overlay): ObjectWrite[] {

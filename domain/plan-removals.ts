@@ -32,6 +32,8 @@ export interface RemovalOptions {
   objects: readonly InventoryObject[];
   /** Ids of what refers to each of them, from anywhere in the inventory. */
   referrers: ReadonlyMap<ObjectId, readonly ObjectId[]>;
+  /** Of what refers to them, what is to go by a removal that is not among these. Absent: nothing. */
+  goingElsewhere?: ReadonlySet<ObjectId> | undefined;
 }
 
 export type PlannedRemoval =
@@ -43,20 +45,17 @@ export type PlannedRemoval =
  * stays is not removed, and neither is what that one refers to in turn.
  */
 export function* planRemovals(options: RemovalOptions): Generator<Wanted, PlannedRemoval[], Found> {
-  const { registry, objects, referrers } = options;
+  const { registry, objects, referrers, goingElsewhere: elsewhere = new Set() } = options;
   const overlay = createOverlay(registry);
   learn(overlay, { keys: [], ids: [] }, { objects, keys: new Map() });
-  const going = stillGoing(objects, referrers);
+  const going = stillGoing(objects, referrers, elsewhere);
   const planned: PlannedRemoval[] = [];
   for (const object of inOrder(registry, objects)) {
     const type = registry.types.get(object.type)!;
     if (!going.has(object.id)) {
-      const stays = referrers.get(object.id)!.filter((id) => !going.has(id));
-      planned.push({
-        outcome: "failed",
-        objectId: object.id,
-        error: referenced(type, stays.length),
-      });
+      const stay = (id: ObjectId) => !going.has(id) && !elsewhere.has(id);
+      const error = referenced(type.name, referrers.get(object.id)!.filter(stay));
+      planned.push({ outcome: "failed", objectId: object.id, error });
       continue;
     }
     const changeSet = yield* removalOf(overlay, object, type);
@@ -69,12 +68,14 @@ export function* planRemovals(options: RemovalOptions): Generator<Wanted, Planne
 function stillGoing(
   objects: readonly InventoryObject[],
   referrers: ReadonlyMap<ObjectId, readonly ObjectId[]>,
+  elsewhere: ReadonlySet<ObjectId>,
 ): Set<ObjectId> {
   const going = new Set(objects.map(({ id }) => id));
   for (let before = -1; before !== going.size;) {
     before = going.size;
     for (const id of going) {
-      if ((referrers.get(id) ?? []).some((from) => !going.has(from))) going.delete(id);
+      const stays = (from: ObjectId) => !going.has(from) && !elsewhere.has(from);
+      if ((referrers.get(id) ?? []).some(stays)) going.delete(id);
     }
   }
   return going;
@@ -137,10 +138,22 @@ function inOrder(registry: Registry, objects: readonly InventoryObject[]): Inven
   return [...ordered].toReversed();
 }
 
-function referenced(type: InventoryType, count: number): PlanError {
+/** Ids of what is waited for; more are waited for when these are gone. */
+const MOST_WAITED_FOR = 100;
+
+/** What refers to an object of this type is still there: once one of them goes, it is looked at again. */
+export function referenced(type: string, by: readonly ObjectId[]): PlanError {
+  const many =
+    by.length === 1 ? "1 object that stays refers" : `${by.length} objects that stay refer`;
   return {
     fault: "referenced",
-    type: type.name,
-    message: `${count === 1 ? "1 object that stays refers" : `${count} objects that stay refer`} to this ${type.name}: remove what refers first`,
+    type,
+    message: `${many} to this ${type}: remove what refers first`,
+    waitsFor: by.slice(0, MOST_WAITED_FOR).map(departureOf),
   };
+}
+
+/** By what those who wait know that an object is gone. */
+export function departureOf(id: ObjectId): string {
+  return `gone:${id}`;
 }

@@ -16,12 +16,20 @@ export interface Planned {
   approved?: { hash: string; changes: readonly Change[] } | undefined;
   /** A plan that was sent and whose end is not known, by its hash, and the rule that let it. */
   sent?: { hash: string | undefined; rule: string | undefined } | undefined;
+  /** A newer version has been applied. */
+  overtaken?: boolean;
+  /** What was decided of the same plan of an older version. */
+  earlier?: { decision: "apply" | "ignore"; by: string } | undefined;
+  /** Somebody wants to look at it again. */
+  reopened?: boolean | undefined;
 }
 
 export type TargetDecision =
   | { decision: PlanDecision; rule?: string | undefined }
   /** Another plan than the one that was approved. */
   | { decision: "changed" }
+  /** It would undo a part of what a newer version has done. */
+  | { decision: "overtaken" }
   /** Not now: it depends on what is applied before it, or the branch is held. */
   | { decision: "later" };
 
@@ -44,9 +52,13 @@ export function targetDecider(
   let heldBecause = alreadyHeld;
   let changed = 0;
 
-  const byRules = ({ type, fields, changeSet }: Planned): TargetDecision => {
+  const byRules = ({ type, fields, changeSet, earlier, reopened }: Planned): TargetDecision => {
     const facts = { type, entity: { fields }, branch, changeSet };
-    const { decision, rule } = decideByRules(settings.rules, settings.mode, facts);
+    const { decision, rule } = earlier
+      ? { decision: earlier.decision, rule: `decided before by ${earlier.by}` }
+      : reopened
+        ? { decision: "review" as const, rule: undefined }
+        : decideByRules(settings.rules, settings.mode, facts);
     if (decision !== "apply") return { decision, rule };
     const more = countTouched(changeSet.changes);
     const soFar = { objects: radius.objects, changed: radius.changed + changed };
@@ -66,6 +78,7 @@ export function targetDecider(
       return { decision: stands ? "apply" : "changed" };
     }
     if (sent?.hash === changeSet.hash) return { decision: "apply", rule: sent.rule };
+    if (planned.overtaken) return { decision: "overtaken" };
     return byRules(planned);
   };
   return {

@@ -4,7 +4,7 @@ import { canonicalJson } from "./exact-json.ts";
 import { mergeDuplicates } from "./plan-duplicates.ts";
 import { matchKey } from "./plan-keys.ts";
 import { createBatchNodes, layOut, type PlanNode } from "./plan-nodes.ts";
-import type { Matcher, Registry } from "./registry.ts";
+import type { InventoryField, Matcher, Registry } from "./registry.ts";
 
 /**
  * What entities say of objects, known without asking the target that holds them: by it those who wait
@@ -18,10 +18,19 @@ export interface Saying {
   root: boolean;
   /** By what the object is known: one digest (64 hex digits) for each complete matcher. */
   keys: readonly string[];
+  /** The same, in parts as its matcher has them: values as text, references as what is said of them. */
+  names: readonly Name[];
   /** What is said, field by field; references by what names them. */
   says: ReadonlyMap<string, string>;
   /** Something is emptied first, so that order counts whatever else is said. */
   clears: boolean;
+}
+
+export interface Name {
+  /** Number of the matcher in its type. */
+  matcher: number;
+  /** Undefined: an optional part that is not said. */
+  parts: readonly (string | readonly Saying[] | undefined)[];
 }
 
 type Said = Pick<Entity, "type" | "fields">;
@@ -60,13 +69,39 @@ export function sayingsOf(registry: Registry, { type: name, fields }: Said): Say
     }
     return says;
   };
-  return laidOut.nodes.map((node) => ({
-    type: node.type.name,
-    root: node === laidOut.root,
-    keys: keysOf(node).map((key) => createHash("sha256").update(key).digest("hex")),
-    says: saidOf(node),
-    clears: node.clear.length > 0,
-  }));
+  const sayings = new Map<PlanNode, Saying>();
+  const partOf = (node: PlanNode, field: InventoryField): Name["parts"][number] => {
+    const refs = node.refs.find((one) => one.field === field);
+    if (refs) return refs.to.map((to) => sayings.get(to)!);
+    const value = node.values.get(field.name);
+    return value === undefined ? undefined : canonicalJson(value);
+  };
+  // What is referred to comes first.
+  for (const node of laidOut.nodes) {
+    const names = node.type.matchers.flatMap((matcher, no) =>
+      keyOf(node, matcher) === undefined
+        ? []
+        : { matcher: no, parts: partsOf(matcher, (field) => partOf(node, field)) },
+    );
+    sayings.set(node, {
+      type: node.type.name,
+      root: node === laidOut.root,
+      keys: keysOf(node).map((key) => createHash("sha256").update(key).digest("hex")),
+      names,
+      says: saidOf(node),
+      clears: node.clear.length > 0,
+    });
+  }
+  return [...sayings.values()];
+}
+
+function partsOf(
+  { parts, anyOrder }: Matcher,
+  partOf: (field: InventoryField) => Name["parts"][number],
+): Name["parts"] {
+  const all = parts.map(({ field }) => partOf(field));
+  // Either end may be the other's: together they are one part.
+  return anyOrder ? [all.flatMap((part) => (typeof part === "object" ? part : []))] : all;
 }
 
 /** By what those who wait know the objects of an applied entity. */
@@ -110,25 +145,6 @@ export function together<E extends Said>(
     }
   }
   return chosen;
-}
-
-/**
- * Of entities that are planned in one call: those before each that speak of an object it speaks of. Once
- * one of them is applied, what the plan said of this one may not be so any more.
- */
-export function speakAlike(
-  registry: Registry,
-  entities: readonly (Said & { id: string })[],
-): Map<string, readonly string[]> {
-  const told = new Map<string, string[]>();
-  return new Map(
-    entities.map((entity) => {
-      const keys = arrivalsOf(registry, entity);
-      const before = [...new Set(keys.flatMap((key) => told.get(key) ?? []))];
-      for (const key of keys) told.set(key, [...(told.get(key) ?? []), entity.id]);
-      return [entity.id, before];
-    }),
-  );
 }
 
 function contradicts(a: Saying, b: Saying): boolean {

@@ -2,6 +2,7 @@ import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { HoldfastError, InvalidInput, TooLarge } from "../contracts/errors.ts";
 import { isNestedTooDeep, MOST_NESTED } from "../contracts/json-depth.ts";
+import { parseExactJson, type Json } from "../domain/exact-json.ts";
 
 /** Bytes of one JSON body of documents or items; it is held in memory. NDJSON takes more. */
 export const ITEMS_JSON_BYTES = 32 * 1024 * 1024;
@@ -50,6 +51,18 @@ export async function jsonObject(
   return objectIn(await wholeBody(c, limit, next));
 }
 
+/** The same with integers beyond 2^53 as they were sent. */
+export async function exactJsonObject(
+  c: Context,
+  limit: number,
+  next?: string,
+): Promise<{ readonly [name: string]: Json }> {
+  assertMediaType(c, [JSON_TYPE]);
+  return objectIn(await wholeBody(c, limit, next), parseExactJson) as {
+    readonly [name: string]: Json;
+  };
+}
+
 /** The same where the body may be left out: then `{}`. */
 export async function jsonObjectIfAny(c: Context): Promise<Record<string, unknown>> {
   const bytes = await wholeBody(c, JSON_BYTES);
@@ -64,15 +77,18 @@ async function wholeBody(c: Context, limit: number, next?: string): Promise<Buff
   return Buffer.concat(chunks);
 }
 
-function objectIn(bytes: Buffer): Record<string, unknown> {
-  const value = parsed(bytes);
+function objectIn(
+  bytes: Buffer,
+  parse: (text: string) => unknown = JSON.parse,
+): Record<string, unknown> {
+  const value = parsed(bytes, parse);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new InvalidInput([{ path: "body", message: "must be a JSON object" }]);
   }
   return value as Record<string, unknown>;
 }
 
-function parsed(bytes: Buffer): unknown {
+function parsed(bytes: Buffer, parse: (text: string) => unknown): unknown {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -85,7 +101,7 @@ function parsed(bytes: Buffer): unknown {
   }
   if (text === "") throw new InvalidInput([{ path: "body", message: "is empty: send JSON" }]);
   try {
-    return JSON.parse(text);
+    return parse(text);
   } catch (error) {
     const why = error instanceof Error ? error.message.slice(0, 120) : "not JSON";
     throw new InvalidInput([{ path: "body", message: `is not JSON (${why})` }]);

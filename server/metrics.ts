@@ -3,6 +3,7 @@ import { WAITED_BOUNDS, waitedOf, type LaneRow } from "../db/index-lanes.ts";
 import type { Db } from "../db/pool.ts";
 import { readStats, type Stats } from "../db/stats.ts";
 import type { ServerDeps } from "./deps.ts";
+import { inventoryMetrics } from "./inventory-metrics.ts";
 import { jobMetrics, type JobMetrics } from "./job-metrics.ts";
 
 /** Prometheus metrics of one server process, and gauges of the whole installation. */
@@ -89,6 +90,7 @@ function statsGauges(
   const workers = gauge("workers_online", "Workers seen within 30 s");
 
   const visible = visibleAfter(registry);
+  const inventory = inventoryMetrics(registry);
 
   return (stats, now) => {
     const labelled = [open, ended, depth, age, indexMarks, indexAge, indexFailing, indexed];
@@ -96,6 +98,7 @@ function statsGauges(
     for (const each of [toStart, lag, pending, pendingAge, findings, workers]) each.remove();
     visible.show(stats?.index);
     jobs.show(stats?.pipelines);
+    inventory(stats?.inventory, now);
     up.set(stats ? 1 : 0);
     if (!stats) return;
     const secondsSince = (moment: Date | null) =>

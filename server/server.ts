@@ -1,6 +1,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
+import { assertInventory } from "../db/inventory-settings.ts";
 import { apiRoutes } from "./api/api.ts";
 import { doorkeeper } from "./auth.ts";
 import { consoleRoutes } from "./console/console.tsx";
@@ -16,6 +17,7 @@ import { observed } from "./telemetry.ts";
 /** Everything one HTTP process serves. Listens to nothing by itself; see listen.ts. */
 export function createServer(deps: ServerDeps): OpenAPIHono {
   const { holdfast, settings, log } = deps;
+  assertInventory(holdfast.config);
   const app = new OpenAPIHono();
   const metrics = newMetrics(holdfast.db, log);
   const api = { app, deps, metrics, doorkeeper: doorkeeper(holdfast, settings.auth) };

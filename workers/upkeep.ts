@@ -3,12 +3,15 @@ import type { HoldfastConfig } from "../contracts/config.ts";
 import { sweepErasedBanks } from "../db/erase.ts";
 import { sweepSources } from "../db/index-drain.ts";
 import { sweepBuilds } from "../db/index-sweep.ts";
+import { sweepOverdue } from "../db/inventory-overdue.ts";
+import { makeRemovals } from "../db/inventory-removals.ts";
 import { OWN_KEY } from "../db/job-lanes.ts";
 import { expireDueLeases } from "../db/job-leases.ts";
 import { markPullWorkersSeen } from "../db/job-workers.ts";
 import { takeDuty } from "../db/locks.ts";
 import { makePartitions } from "../db/partitions.ts";
-import type { Db } from "../db/pool.ts";
+import type { Db, Tx } from "../db/pool.ts";
+import { foldCounts, hasCounts } from "../db/plan-counts.ts";
 import { foldDeltas, hasUnfolded } from "../db/progress.ts";
 import { sweepRetention } from "../db/retention.ts";
 import { deleteStagedParts, findAbandonedParts } from "../db/staged-parts.ts";
@@ -43,6 +46,7 @@ export function startUpkeep({ db, config, log, worker }: UpkeepOptions): Loop[] 
     duty("leases", LEASES_EVERY_MS, () => expire(db, log)),
     duty("sweep", SWEEP_EVERY_MS, () => sweep(db)),
     duty("sources", SWEEP_EVERY_MS, () => sweepSources(db, config)),
+    duty("inventory", SWEEP_EVERY_MS, () => sweepInventory(db, config, log)),
     duty("builds", SWEEP_EVERY_MS, () => sweepBuilds(db)),
     duty("retention", RETENTION_EVERY_MS, () => applyRetention(db, log)),
     duty("partitions", PARTITIONS_EVERY_MS, () => makePartitions(db)),
@@ -63,13 +67,27 @@ async function expire(db: Db, log: Logger): Promise<void> {
   if (expired > 0) log.info({ expired, lost }, "leases of jobs are over");
 }
 
+async function sweepInventory(db: Db, config: HoldfastConfig, log: Logger): Promise<void> {
+  const removals = await makeRemovals(db);
+  const expired = await sweepOverdue(db, config);
+  if (removals + expired > 0) log.info({ removals, expired }, "inventory");
+}
+
 const FOLD_LIMIT = 5_000;
 
 async function fold(db: Db): Promise<void> {
-  if (!(await hasUnfolded(db))) return;
+  if (await hasUnfolded(db)) await foldAll(db, "fold", foldDeltas);
+  if (await hasCounts(db)) await foldAll(db, "counts", foldCounts);
+}
+
+async function foldAll(
+  db: Db,
+  duty: string,
+  some: (tx: Tx, limit: number) => Promise<number>,
+): Promise<void> {
   for (;;) {
     const folded = await db.transaction(async (tx) =>
-      (await takeDuty(tx, "fold")) ? foldDeltas(tx, FOLD_LIMIT) : 0,
+      (await takeDuty(tx, duty)) ? some(tx, FOLD_LIMIT) : 0,
     );
     if (folded < FOLD_LIMIT) return;
   }

@@ -1,5 +1,5 @@
 import { BUILT_IN_TARGET } from "../../contracts/inventory-settings.ts";
-import { DUE_PLACES, dueIds, RECONCILE_QUEUE } from "../plan-due.ts";
+import { DUE_PLACES, dueIds, NOW, RECONCILE_QUEUE } from "../plan-due.ts";
 import { onlineWorkers } from "../workers.ts";
 import { MOST_SUBJECTS, type Found, type RowCheck } from "./check.ts";
 
@@ -40,8 +40,12 @@ const branchNotWorked: RowCheck = {
   },
 };
 
-const LONG_AGO = "clock_timestamp() - interval '10 minutes'";
+const LONG_AGO = `${NOW} - interval '10 minutes'`;
 
+/** Longer than the drain of a target needs to take over what a worker left behind. */
+const LEASE_IS_OVER = `lease_until < ${NOW} - interval '5 minutes'`;
+
+/** The drain of its target takes it over; where there is none any more, nobody does. */
 const leaseNotEnded: RowCheck = {
   name: "entity-lease-not-ended",
   explanation: "a claim on an entity that nobody extends is taken over soon after its time",
@@ -49,14 +53,24 @@ const leaseNotEnded: RowCheck = {
     const { rows } = await db.query<{ id: string; tenant: string; over: number }>(
       `select id, tenant, extract(epoch from clock_timestamp() - lease_until)::int as over
          from holdfast.entities
-        where lease_until < clock_timestamp() - interval '5 minutes'
+        where ${LEASE_IS_OVER}
         order by lease_until limit ${MOST_SUBJECTS}`,
     );
     return rows.map(({ id, tenant, over }) => ({
       subject: `entity ${id}`,
       tenant,
       message: `the claim on entity ${id} ended ${over} s ago and nobody has taken it over: look whether its target is reachable, braked or no longer configured`,
+      repair: "queue it again",
     }));
+  },
+  async repair({ db }, { subject }) {
+    const { rowCount } = await db.query(
+      `update holdfast.entities
+          set state = 1, token = null, lease_until = null, waits_for = null
+        where id = $1 and operation is null and state in (8, 10) and ${LEASE_IS_OVER}`,
+      [subject.slice("entity ".length)],
+    );
+    return rowCount ? "queued it" : undefined;
   },
 };
 

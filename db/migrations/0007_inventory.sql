@@ -9,6 +9,8 @@ create table holdfast.ingest_requests (
   tenant text not null,
   source text not null,
   message_id text,
+  -- Of what the message said, where its id does not hold that already.
+  digest bytea,
   submitted_by text,
   -- Of a snapshot: what it says everything of. The branch stands beside it, for a scope lies in one.
   scope text,
@@ -33,7 +35,8 @@ create sequence holdfast.entity_ids;
 
 -- The id is the order of acceptance. `branch` null: not known yet, so nothing happens to the row.
 -- States are the numbers of the wire. `plan_hash` is that of the newest change set, `approved_hash` that
--- of the one a person has seen. `token` and `lease_until`: held by a worker whose effect leaves Postgres.
+-- of the one a person has seen; `planned_xid` tells who could see that one. `origin`: the state that it, or
+-- the version it repeats, has come from. `adopted_at`: since when its branch is known. `token` and `lease_until`: held by a worker whose effect leaves Postgres.
 -- Those of an operation are its items: the inbox neither counts copies of them nor works them.
 -- A removal says that a snapshot no longer names what its identity names.
 create table holdfast.entities (
@@ -51,12 +54,14 @@ create table holdfast.entities (
   warnings jsonb,
   source_time text,
   origin smallint,
+  adopted_at timestamptz,
   state smallint not null default 1,
   accepted_at timestamptz not null default clock_timestamp(),
   settled_at timestamptz,
   plans integer not null default 0,
   plan_hash bytea,
   planned_at timestamptz,
+  planned_xid xid8,
   approved_hash bytea,
   decided_by text,
   decided_at timestamptz,
@@ -79,12 +84,13 @@ create table holdfast.entities (
 create index entities_by_identity on holdfast.entities (tenant, branch, identity, id desc)
   where operation is null;
 create unique index entity_is_one_item on holdfast.entities (operation, item) where operation is not null;
-create index entities_by_request on holdfast.entities (request);
+create index entities_by_tenant on holdfast.entities (tenant, id);
+create index entities_by_request on holdfast.entities (request, id);
 create index entities_queued on holdfast.entities (tenant, branch, id)
   where state = 1 and operation is null;
-create index entities_to_retry on holdfast.entities (tenant, branch, due_at)
+create index entities_to_retry on holdfast.entities (tenant, branch, due_at, id)
   where state = 9 and operation is null;
-create index entities_retried on holdfast.entities (tenant, branch, identity)
+create index entities_retried on holdfast.entities (tenant, branch, identity, id)
   where state = 9 and operation is null;
 create index entities_that_wait on holdfast.entities using gin (waits_for) where state = 9;
 create index entities_open on holdfast.entities (tenant, id) where state = 2;
@@ -240,6 +246,10 @@ create table holdfast.change_sets (
   hash bytea not null,
   title text not null,
   changes jsonb not null,
+  -- Objects that it creates, updates and deletes, so that many are summed without being read.
+  creates integer not null,
+  updates integer not null,
+  deletes integer not null,
   warnings jsonb,
   applied_at timestamptz,
   made_at timestamptz not null default clock_timestamp()
@@ -272,6 +282,22 @@ create table holdfast.object_keys (
   primary key (tenant, branch, key)
 );
 
+create index object_keys_by_object on holdfast.object_keys (object);
+
+-- By which matchers the keys of a branch were written, and how far it is where they have changed.
+create table holdfast.inventory_keyed (
+  tenant text not null,
+  branch text not null,
+  fingerprint bytea not null,
+  types jsonb not null,
+  stage text not null,
+  again text[] not null,
+  after_type text not null,
+  after_object bigint not null,
+  primary key (tenant, branch),
+  constraint keyed_stage_is_known check (stage in ('drop', 'add', 'done'))
+);
+
 create table holdfast.object_refs (
   from_object bigint not null,
   to_object bigint not null,
@@ -293,6 +319,30 @@ create table holdfast.object_journal (
 
 create index object_journal_by_object on holdfast.object_journal (object, id desc);
 create index object_journal_to_sweep on holdfast.object_journal (at);
+
+-- How plans and what they apply ended, a row a batch and source, until it is folded into the sums.
+create table holdfast.inventory_counts (
+  id bigint generated always as identity primary key,
+  source text not null,
+  planned bigint not null,
+  plan_failed bigint not null,
+  applied bigint not null,
+  apply_failed bigint not null,
+  created bigint not null,
+  updated bigint not null,
+  deleted bigint not null
+);
+
+create table holdfast.inventory_sums (
+  source text primary key,
+  planned bigint not null,
+  plan_failed bigint not null,
+  applied bigint not null,
+  apply_failed bigint not null,
+  created bigint not null,
+  updated bigint not null,
+  deleted bigint not null
+);
 
 -- How much one window has changed of a tenant's branch, and whether it is held until somebody has looked.
 create table holdfast.inventory_guards (

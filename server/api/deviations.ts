@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { z } from "zod";
+import { parseInput } from "../../client/input.ts";
 import { Accepted } from "../../contracts/operation.ts";
 import {
   Decide,
@@ -20,12 +21,12 @@ import { pageOf, route, type Api } from "./route.ts";
 
 const Detail = DeviationDetail.meta({ id: "DeviationDetail" });
 const AcceptedAnswer = Accepted.meta({ id: "Accepted" });
-const Decision = z
-  .union([
-    Decide,
-    z.strictObject({ act: ReviewAct, filter: ReviewFilter, reason: Decide.shape.reason }),
-  ])
-  .meta({ id: "Decision" });
+const ByFilter = z.strictObject({
+  act: ReviewAct,
+  filter: ReviewFilter,
+  reason: Decide.shape.reason,
+});
+const Decision = z.union([Decide, ByFilter]).meta({ id: "Decision" });
 
 /** What may stand once or several times in a query, as a list. */
 const listed = <T extends z.ZodType>(schema: T) =>
@@ -90,7 +91,7 @@ export function deviationRoutes(api: Api): void {
     async ({ c, holdfast }) => {
       const sent = await jsonObject(c, DECISION_BYTES);
       if (!("filter" in sent)) return holdfast.review.decide(sent as unknown as Decide);
-      const { act, filter, reason } = sent as unknown as ReviewSubmit;
+      const { act, filter, reason } = parseInput(ByFilter, sent);
       const done = await holdfast.review.decideAll(act, filter, given({ reason }));
       return { ...done, refused: [] };
     },

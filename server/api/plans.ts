@@ -1,12 +1,15 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import type { Holdfast } from "../../client/index.ts";
+import { parseInput } from "../../client/input.ts";
+import { InvalidInput } from "../../contracts/errors.ts";
 import { Accepted, OperationFilter, OperationId } from "../../contracts/operation.ts";
 import {
   PLAN_LIMITS,
   PlanDecide,
   PlanEntity,
   PlanHeader,
+  PlanOperationMode,
   PlanPages,
   PlanView,
 } from "../../contracts/plan.ts";
@@ -34,7 +37,7 @@ const Submit = PlanHeader.extend({
   entities: z.array(Entity).min(1).max(PLAN_LIMITS.entities),
 }).meta({ id: "PlanSubmit" });
 const Header = PlanHeader.extend({
-  mode: PlanHeader.shape.mode.optional(),
+  mode: PlanOperationMode.optional(),
   expiresInSeconds: z.coerce.number().int().optional(),
 });
 const Filter = OperationFilter.omit({ kind: true }).extend({ after: OperationId.optional() });
@@ -85,12 +88,14 @@ async function submit(c: Context, holdfast: Holdfast, header: PlanHeader): Promi
   if (type === NDJSON_TYPE) {
     return holdfast.plan.submitLines(bodyBytes(c, NDJSON_BYTES), withKey(c, header));
   }
-  const sent = await exactJsonObject(c, ITEMS_JSON_BYTES, SEND_LINES);
-  const { entities, ...rest } = sent as { entities?: unknown };
-  return holdfast.plan.submit(
-    entities as unknown[],
-    withKey(c, { ...header, ...rest }),
-  );
+  const extra = Object.keys(header);
+  if (extra.length > 0) {
+    throw new InvalidInput([
+      { path: "query", message: `${extra.join(", ")}: a JSON body carries this itself` },
+    ]);
+  }
+  const { entities, ...rest } = await exactJsonObject(c, ITEMS_JSON_BYTES, SEND_LINES);
+  return holdfast.plan.submit(entities as unknown[], withKey(c, rest as PlanHeader));
 }
 
 function reading(api: Api): void {
@@ -163,11 +168,15 @@ function deciding(api: Api): void {
       ...change,
       path: "/v1/plans/{id}/approve",
       id: "approvePlan",
-      summary:
-        "Approve all that waits, or the entities named; with `hash`, only the plan that was seen",
+      summary: "Approve all that waits, or the entities named, as they were seen",
+      description:
+        "Needs the `hash` of the plan, or `entities` with the `planHash` of each as `planHashes`: another plan than the one that was seen is not approved.",
     },
-    async ({ c, holdfast, params }) =>
-      holdfast.plan.approve(params.id, (await jsonObjectIfAny(c)) as PlanDecide),
+    async ({ c, holdfast, params }) => {
+      const decision = parseInput(PlanDecide, await jsonObjectIfAny(c));
+      assertSeen(decision);
+      return holdfast.plan.approve(params.id, decision);
+    },
   );
   route(
     api,
@@ -180,4 +189,13 @@ function deciding(api: Api): void {
     async ({ c, holdfast, params }) =>
       holdfast.plan.reject(params.id, (await jsonObjectIfAny(c)) as PlanDecide),
   );
+}
+
+/** @throws InvalidInput for an approval of whatever stands by now */
+function assertSeen({ hash, entities, planHashes }: PlanDecide): void {
+  if (entities ? planHashes : hash) return;
+  const [path, what] = entities
+    ? ["planHashes", "the planHash of each of the entities"]
+    : ["hash", "the hash of the plan"];
+  throw new InvalidInput([{ path, message: `is needed: ${what} that was looked at` }]);
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { HoldfastConfig } from "../../contracts/config.ts";
+import type { Db } from "../../db/pool.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import { inventoryOf } from "../support/inventory-database.ts";
 import { place, PLANNED, planning, planWorker, sent, type Planning } from "../support/planning.ts";
@@ -258,6 +259,25 @@ test("an approval that came before the expiry counts", async () => {
   expect(await plans.on(ref)).toMatchObject({ state: "completed", counts: { succeeded: 1 } });
 });
 
+test("an approval that lands while a worker is about to end the plan as expired counts", async () => {
+  const plans = await planning();
+  const ref = await plans.submit([owner("o1")], { expiresInSeconds: 60 });
+  await plans.on(ref);
+  await plans.db.query("update holdfast.plans set expires_at = clock_timestamp() - interval '1 s'");
+  let looks = 0;
+  const racing: Db = {
+    ...plans.db,
+    query: async (text: string, values?: unknown[]) => {
+      const answer = await plans.db.query(text, values);
+      if (text.includes('"toApply"') && ++looks === 1) await plans.holdfast.plan.approve(ref.id);
+      return answer;
+    },
+  } as Db;
+  const ended = await plans.on(ref, planWorker(racing));
+  expect(looks).toBeGreaterThan(1);
+  expect(ended).toMatchObject({ state: "completed", counts: { succeeded: 1 } });
+});
+
 test("cancel ends what waits, keeps what is applied, and run again plans the rest anew", async () => {
   const plans = await planning();
   const { plan, operation } = plans.holdfast;
@@ -340,4 +360,33 @@ test("a repeat with its key answers the same plan, other content is refused", as
   });
   const { rows } = await plans.db.query("select count(*)::int as n from holdfast.entities");
   expect(rows).toEqual([{ n: 1 }]);
+});
+
+test("what is applied, unchanged or failed and the item of it end in one transaction", async () => {
+  const plans = await planning(ALL);
+  await plans.db.query(
+    `create function holdfast.item_ends_too() returns trigger language plpgsql as $$ begin
+       if not exists (select from holdfast.outcomes o
+                       where o.operation_id = new.operation and o.item_no = new.item) then
+         raise exception 'entity % has ended, and its item has not', new.id;
+       end if;
+       return null;
+     end $$`,
+  );
+  await plans.db.query(
+    `create constraint trigger item_ends_too after update on holdfast.entities
+       deferrable initially deferred for each row
+       when (new.operation is not null and new.state in (3, 4, 5))
+       execute function holdfast.item_ends_too()`,
+  );
+  const entities = [owner("o1"), owner("o1"), port("e1", "gone")];
+  const auto = await plans.submit(entities, { mode: "auto" });
+  expect(await plans.on(auto)).toMatchObject({
+    counts: { succeeded: 1, unchanged: 1, failed: 1 },
+  });
+  const review = await plans.submit([owner("o2"), port("e1", "gone")]);
+  await plans.on(review);
+  await plans.holdfast.plan.approve(review.id);
+  expect(await plans.on(review)).toMatchObject({ counts: { succeeded: 1, failed: 1 } });
+  await sound(plans);
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Fields } from "../../contracts/inventory.ts";
-import type { Fault } from "../../dev/fault-target.ts";
+import type { Fault } from "../../dev/fault-target-faults.ts";
 import { parseExactJson } from "../../domain/exact-json.ts";
 import { feeds, isSmallReference, SMALL_REGISTRY, SMALL_SEED } from "../support/inventory-feeds.ts";
 import { createOracle } from "../support/inventory-oracle.ts";
@@ -42,17 +42,13 @@ test(
   "random feeds through a target that goes wrong end as they end one by one without it",
   { timeout: 240_000 },
   async () => {
-    const samples = fc.sample(fc.tuple(feeds, faults, fc.boolean()), ROUNDS);
+    const samples = fc.sample(
+      fc.tuple(feeds, faults, fc.boolean(), fc.integer({ min: 1, max: 8 })),
+      ROUNDS,
+    );
     let changed = 0;
-    for (const [feed, wrong, combined] of samples) {
-      // These feeds rename things all the time, and under which names one object goes only the target
-      // knows: two of them in one call may be one object.
-      const given = {
-        concurrency: 1,
-        batchSize: 1,
-        requestTimeoutMs: 4_000,
-        combined,
-      };
+    for (const [feed, wrong, combined, batchSize] of samples) {
+      const given = { concurrency: 1, batchSize, requestTimeoutMs: 4_000, combined };
       const { db, outside, take, drain, forgive } = await targeting(given, {}, { attempts: 0 });
       await take(feed);
       outside.fail(...wrong);

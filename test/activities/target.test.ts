@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Entity, Fields } from "../../contracts/inventory.ts";
-import { TENANT, targeting, type Targeting } from "../support/targeting.ts";
+import { APPLY_ALL, TENANT, targeting, type Targeting } from "../support/targeting.ts";
 
 const entity = (type: string, fields: Fields): Entity => ({ type, fields, warnings: [] });
 const box = (no: number, kind = "big") => entity("box", { asset: `a${no}`, kind });
@@ -330,6 +330,64 @@ test("what contradicts another is not planned beside it", async () => {
   const owner = [...made.outside.inventory.objects.values()].find(({ type }) => type === "owner");
   expect(owner?.data["level"]).toBe(1);
   expect(made.outside.calls.map(({ entities }) => entities)).toEqual([1, 1, 1]);
+});
+
+test("one object under two names is not changed out of order, though only the target knows both", async () => {
+  for (const combined of [false, true]) {
+    const made = await targeting({ concurrency: 1, combined });
+    const named = { name: "b1", place: { name: "p1" } };
+    await made.take([entity("box", { asset: "a1", kind: "big", ...named })]);
+    await made.drain();
+    await made.take([
+      entity("box", { asset: "a1", kind: "small" }),
+      entity("box", { ...named, kind: "big" }),
+      entity("box", { asset: "a1", kind: "huge" }),
+      entity("box", { ...named, kind: "huge", size: 2 }),
+    ]);
+    await made.drain();
+    const object = [...made.outside.inventory.objects.values()].find(({ type }) => type === "box");
+    expect(object?.data).toMatchObject({ kind: "huge", size: 2 });
+    expect(await made.states()).toEqual([3, 3, 3, 3, 3]);
+  }
+});
+
+test("objects with two names each are created in few calls", async () => {
+  const made = await targeting({ ...STEPWISE, batchSize: 20 });
+  const named = (no: number, kind: string) =>
+    entity("box", { asset: `a${no}`, name: `b${no}`, place: { name: "p1" }, kind });
+  const all = (kind: string) => Array.from({ length: 20 }, (_, no) => named(no, kind));
+  await made.take([entity("place", { name: "p1" })]);
+  await made.drain();
+  await made.take(all("big"));
+  const before = made.outside.calls.length;
+  await made.drain();
+  expect(paths(made).slice(before)).toEqual(["bulk-plan/", "bulk-apply/"]);
+  await made.take(all("small"));
+  const again = made.outside.calls.length;
+  await made.drain();
+  expect(paths(made).slice(again)).toEqual(["bulk-plan/", "bulk-apply/"]);
+  expect(count(await made.states(), 3)).toBe(41);
+});
+
+test("what was rejected once stays rejected, though the rules apply everything", async () => {
+  const made = await targeting(ONE_LANE);
+  await made.take([box(1)]);
+  await made.drain();
+  await made.settings({ mode: "plan-only", rules: [] });
+  await made.take([box(1, "small")]);
+  await made.drain();
+  expect(await made.states()).toEqual([3, 2]);
+  await made.db.query(
+    "update holdfast.entities set state = 6, decided_by = 'ada', decided_at = now(), settled_at = now() where state = 2",
+  );
+  await made.settings(APPLY_ALL);
+  await made.take([box(1, "big"), box(1, "small")]);
+  await made.drain();
+  expect(await made.states()).toEqual([3, 6, 5, 6]);
+  const { rows } = await made.db.query<{ rule: string }>(
+    "select rule from holdfast.entities where state = 6 order by id desc limit 1",
+  );
+  expect(rows).toEqual([{ rule: "decided before by ada" }]);
 });
 
 test("the branch of an entity goes with its calls", async () => {

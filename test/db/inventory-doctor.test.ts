@@ -2,10 +2,12 @@ import { expect, test } from "vitest";
 import { examine } from "../../activities/doctor.ts";
 import type { PlanRule } from "../../contracts/plan-rule.ts";
 import { INVENTORY_CHECKS } from "../../db/doctor/inventory.ts";
+import { inventoryNameChecks } from "../../db/doctor/inventory-names.ts";
 import { ingest } from "../../db/inbox.ts";
 import { makeRemovals } from "../../db/inventory-removals.ts";
 import { registryOf, setSettings } from "../../db/inventory-settings.ts";
 import type { Db } from "../../db/pool.ts";
+import { takeInventory } from "../../db/locks.ts";
 import { reconcileBatch } from "../../db/reconcile.ts";
 import { markWorkerSeen } from "../../db/workers.ts";
 import { fresh } from "../support/fresh.ts";
@@ -13,10 +15,11 @@ import { box, BOXES } from "../support/reconciling.ts";
 
 const PLACE = { tenant: "a", branch: "main" };
 const RULE: PlanRule = { name: "small", enabled: true, when: {}, decision: "apply" };
-const NAMES = new Set(INVENTORY_CHECKS.map(({ name }) => name));
+const CHECKS = [...INVENTORY_CHECKS, ...inventoryNameChecks(BOXES)];
+const NAMES = new Set(CHECKS.map(({ name }) => name));
 
 async function look(db: Db, repair = false) {
-  const { findings } = await examine({ db, repair });
+  const { findings } = await examine({ db, repair, config: BOXES });
   return findings.filter(({ check }) => NAMES.has(check));
 }
 const found = async (db: Db) => (await look(db)).map(({ check }) => check);
@@ -87,7 +90,7 @@ test("what is applied and not in the journal, and what is referred to and not th
     "delete from holdfast.objects where id = (select min(to_object) from holdfast.object_refs)",
   );
   expect(new Set(await found(db))).toEqual(
-    new Set(["applied-without-journal", "reference-to-nothing"]),
+    new Set(["applied-without-journal", "reference-to-nothing", "name-of-nobody"]),
   );
 });
 
@@ -107,11 +110,75 @@ test("a removal that is gone is forgotten, and made again", async () => {
   expect(await found(db)).toEqual([]);
 });
 
-test("a claim that nobody takes over is found", async () => {
+test("a claim that nobody takes over is found, and its entity queued without losing who has it", async () => {
   const db = await healthy();
   await db.query(
-    `update holdfast.entities set state = 10, token = 1, lease_until = now() - interval '1 hour'
+    `update holdfast.entities set state = 10, token = 1, lease_until = now() - interval '1 minute'
       where state = 2`,
   );
+  // The drain of its target is given time to take it over.
+  expect(await found(db)).toEqual([]);
+  await db.query(
+    "update holdfast.entities set lease_until = now() - interval '1 hour' where state = 10",
+  );
   expect(await found(db)).toEqual(["entity-lease-not-ended"]);
+  expect(await mended(db)).toEqual(["queued it"]);
+  expect(await found(db)).toEqual([]);
+  const { rows } = await db.query("select state from holdfast.entities where token is not null");
+  expect(rows).toEqual([]);
+  while ((await reconcileBatch(db, BOXES, PLACE)).claimed > 0);
+  const { rows: open } = await db.query("select 1 from holdfast.entities where state = 2");
+  expect(open).toHaveLength(1);
+});
+
+const names = async (db: Db) =>
+  (await db.query("select key, object from holdfast.object_keys order by key")).rows;
+
+test("a name that an object has lost is found and written again", async () => {
+  const db = await healthy();
+  const before = await names(db);
+  await db.query("delete from holdfast.object_keys where key like '%\"one\"%'");
+  expect(await found(db)).toEqual(["object-misses-name"]);
+  expect(await mended(db)).toEqual(["wrote 1 name"]);
+  expect(await names(db)).toEqual(before);
+  expect(await found(db)).toEqual([]);
+});
+
+test("a name of nobody, of nothing and of another is found, and taken away", async () => {
+  const db = await healthy();
+  const before = await names(db);
+  await db.query(
+    `insert into holdfast.object_keys
+     select 'a', 'main', 'box:name:"ghost"', max(object) + 1000 from holdfast.object_keys
+     union all
+     select 'a', 'main', 'box:name:"alias"', max(object) from holdfast.object_keys
+     union all
+     select 'b', 'main', 'box:name:"one"', max(object) from holdfast.object_keys`,
+  );
+  expect(await found(db)).toEqual(["name-of-nobody", "name-of-nobody", "name-of-nobody"]);
+  expect(await mended(db)).toEqual(["took it away", "took it away", "took it away"]);
+  expect(await names(db)).toEqual(before);
+});
+
+test("a name that leads to another object is set right in one examination", async () => {
+  const db = await healthy();
+  const before = await names(db);
+  await db.query(
+    `update holdfast.object_keys set object = (
+       select object from holdfast.object_keys where key like '%"all"%')
+      where key like '%"one"%'`,
+  );
+  expect(await found(db)).toEqual(["name-of-nobody", "object-misses-name"]);
+  expect(await mended(db)).toEqual(["took it away", "wrote 1 name"]);
+  expect(await names(db)).toEqual(before);
+});
+
+test("names are left alone while somebody works in their branch", async () => {
+  const db = await healthy();
+  await db.query("delete from holdfast.object_keys where key like '%\"one\"%'");
+  await db.transaction(async (tx) => {
+    expect(await takeInventory(tx, PLACE.tenant, PLACE.branch)).toBe(true);
+    expect(await mended(db)).toEqual(["nothing was left to do"]);
+  });
+  expect(await mended(db)).toEqual(["wrote 1 name"]);
 });

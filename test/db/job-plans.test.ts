@@ -10,6 +10,7 @@ import { settleItems } from "../../db/outcomes.ts";
 import type { Db, Queryable } from "../../db/pool.ts";
 import { freshDb } from "../support/fresh-db.ts";
 import { aJob, claimed, passLease } from "../support/jobs.ts";
+import { rowsRead } from "../support/rows-read.ts";
 
 interface Node {
   "Relation Name"?: string;
@@ -70,23 +71,6 @@ test("whether an earlier outcome still stands is only asked where there is one",
   expect(asked(await reads(db, (tx) => countOpen(tx, id, 1)))).toBe(0);
   expect(asked(await reads(db, (tx) => countOpen(tx, id, 2)))).toBe(50);
 });
-
-/** What `work` looked at in tables of these names, counted by the one session it ran in. */
-async function rowsRead(db: Db, tables: string, work: (tx: Queryable) => Promise<unknown>) {
-  return db.transaction(async (tx) => {
-    const rows = async () =>
-      (
-        await tx.query<{ n: number }>(
-          `select sum(pg_stat_get_xact_tuples_fetched(oid) + pg_stat_get_xact_tuples_returned(oid))::int as n
-             from pg_class where relname ~ $1`,
-          [tables],
-        )
-      ).rows[0]!.n;
-    const before = await rows();
-    await work(tx);
-    return (await rows()) - before;
-  });
-}
 
 test("a job of 50,000 items that no statistics know of begins with one look a batch", async () => {
   const { db } = await freshDb();

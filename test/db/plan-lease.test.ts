@@ -1,13 +1,8 @@
 import { expect, test } from "vitest";
 import type { Entity } from "../../contracts/inventory.ts";
-import {
-  endLease,
-  extendLease,
-  leaseEntities,
-  LeaseLost,
-  nextTargetPlace,
-  releaseLease,
-} from "../../db/plan-lease.ts";
+import { leaseEntities } from "../../db/plan-lease.ts";
+import { nextTargetPlace } from "../../db/plan-lease-due.ts";
+import { endLease, extendLease, LeaseLost, releaseLease } from "../../db/plan-lease-hold.ts";
 import { settleTarget } from "../../db/target-settle.ts";
 import { claimDrainsToWake } from "../../db/relay.ts";
 import { targeting } from "../support/targeting.ts";

@@ -433,3 +433,24 @@ test("a change shows what a reference leaves by what names it, in as few questio
   });
   expect(memory.questions() - before).toBeLessThanOrEqual(4);
 });
+
+test("while many entities are planned, others have a turn: it asks for nothing now and then", () => {
+  const { memory } = inventory(SMALL_REGISTRY);
+  const entities = Array.from({ length: 2_000 }, (_, no): Entity => {
+    return { type: "owner", fields: { name: `o${no}` }, warnings: [] };
+  });
+  let decided = 0;
+  let most = 0;
+  const plan = planBatch({
+    registry: SMALL_REGISTRY,
+    entities,
+    newId: memory.newId,
+    decide: () => (decided++, "apply"),
+  });
+  drive(plan, (wanted) => {
+    most = Math.max(most, decided);
+    decided = 0;
+    return memory.known(wanted);
+  });
+  expect(most).toBe(250);
+});

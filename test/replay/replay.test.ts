@@ -38,6 +38,7 @@ test("the histories hold each way a workflow can go, and are small", async () =>
     "drain-consolidate.json",
     "drain-index.json",
     "drain-reconcile.json",
+    "drain-target.json",
     "job-cancelled.json",
     "job-collected.json",
     "job-collector-refused.json",

@@ -1,5 +1,6 @@
 import { isOpen } from "../../db/items.ts";
 import { JOB_RULES } from "./job-invariant-rules.ts";
+import { PLAN_RULES } from "./plan-invariant-rules.ts";
 
 /** Invariants over rows, each a query over all of them that answers what breaks it. */
 
@@ -9,6 +10,7 @@ export const TERMINAL = "op.state in ('completed', 'failed', 'cancelled')";
 /** Each answers one column `what` per violation. */
 export const RULES: Record<string, string> = {
   ...JOB_RULES,
+  ...PLAN_RULES,
 
   "an operation has the items and sub-batches it was accepted with": `
     select format('operation %s has %s of %s items and %s of %s sub-batches', op.id,

@@ -3,11 +3,12 @@ import type { Json } from "../../domain/exact-json.ts";
 import { readEntity } from "../../domain/inventory-line.ts";
 import { loadRegistry, type Registry } from "../../domain/registry.ts";
 import type { Entity, InventoryObject } from "../../contracts/inventory.ts";
+import type { RegistryFile } from "../../contracts/registry.ts";
 
 const some = <T>(arbitrary: fc.Arbitrary<T>, weight = 1) =>
   fc.oneof({ arbitrary: fc.constant(undefined), weight: 2 }, { arbitrary, weight });
 /** A small registry with one of everything: two ways to be named, trees, cycles, ends, users. */
-export const SMALL_REGISTRY: Registry = loadRegistry({
+export const SMALL_REGISTRY_FILE: RegistryFile = {
   name: "small",
   common: { tags: "[@tag]" },
   types: {
@@ -63,7 +64,9 @@ export const SMALL_REGISTRY: Registry = loadRegistry({
       },
     },
   },
-});
+};
+
+export const SMALL_REGISTRY: Registry = loadRegistry(SMALL_REGISTRY_FILE);
 
 export function isSmallReference(type: string, field: string): boolean {
   return SMALL_REGISTRY.types.get(type)!.fields.get(field)!.kind.startsWith("reference");

@@ -65,18 +65,29 @@ export async function planning(config: HoldfastConfig = PLANNED): Promise<Planni
       return plans.refOf(id);
     },
     refOf: (id) => readRef(made.db, id),
-    async on(ref, by = working) {
-      for (let calls = 0; calls < 50; calls++) {
-        const answer = await by.whole(ref);
-        if ("finished" in answer) return answer.finished;
-        const { report } = answer;
-        if (report.stop === "cancelled") return by.finish(ref, "cancelled");
-        if (report.stop || report.nextDueAt !== undefined) return report;
-      }
-      throw new Error(`plan ${ref.id} comes to no rest`);
-    },
+    on: (ref, by = working) => toRest(by, ref),
   };
   return plans;
+}
+
+/** Works a plan that somebody submitted until it waits or has ended. */
+export async function worked(
+  db: Db,
+  id: string,
+  config: HoldfastConfig = PLANNED,
+): Promise<WorkReport | Finished> {
+  return toRest(planWorker(db, config), await readRef(db, id));
+}
+
+async function toRest(by: PlanWorker, ref: OperationRef): Promise<WorkReport | Finished> {
+  for (let calls = 0; calls < 50; calls++) {
+    const answer = await by.whole(ref);
+    if ("finished" in answer) return answer.finished;
+    const { report } = answer;
+    if (report.stop === "cancelled") return by.finish(ref, "cancelled");
+    if (report.stop || report.nextDueAt !== undefined) return report;
+  }
+  throw new Error(`plan ${ref.id} comes to no rest`);
 }
 
 async function readRef(db: Db, id: string): Promise<OperationRef> {
