@@ -9,7 +9,7 @@ export interface Pressure {
   pauseMs(): number;
 }
 
-export interface Marks {
+interface Marks {
   /** 0: no lag matters. */
   highLag: number;
   lowLag: number;

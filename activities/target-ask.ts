@@ -54,7 +54,7 @@ export interface ApplyOne extends TargetApply {
   entity: TargetEntity;
 }
 
-export type ApplyEnd =
+type ApplyEnd =
   | ApplyAnswer
   /** Its attempt stays open: whoever claims it next asks what became of it. */
   | { outcome: "unknown" };

@@ -5,6 +5,7 @@ import type {
   RequestDetail,
   RequestView,
 } from "../contracts/inbox.ts";
+import type { StreamStatus } from "../contracts/stream.ts";
 import { moment, printFields, text } from "./output.ts";
 
 /** How the inbox is shown. */
@@ -29,7 +30,7 @@ export function printRequest(seen: RequestDetail): void {
   });
 }
 
-export function statesIn(states: RequestDetail["states"]): string {
+function statesIn(states: RequestDetail["states"]): string {
   return Object.entries(states)
     .map(([state, n]) => `${n} ${state.replaceAll("_", " ")}`)
     .join(", ");
@@ -76,6 +77,20 @@ export const STATUS = {
     statesIn(one.states),
   ],
   none: "nothing is to come, and nothing waits for a decision",
+};
+
+export const STREAMS = {
+  head: ["STREAM", "GROUP", "TENANT", "NOT READ", "NOT TAKEN", "CONSUMERS", "WHY NOT"],
+  row: (one: StreamStatus) => [
+    one.stream,
+    one.group,
+    one.tenant,
+    one.lag ?? "",
+    one.pending ?? "",
+    one.consumers.length,
+    one.error ?? "",
+  ],
+  none: "the configuration names no stream",
 };
 
 export const REJECTS = {

@@ -1,9 +1,9 @@
 import { Option, type Command } from "commander";
 import type { EntityState } from "../contracts/inventory.ts";
 import type { Requeue } from "../contracts/inbox.ts";
-import { plugins, withHoldfast } from "./connection.ts";
+import { plugins, settings, withHoldfast } from "./connection.ts";
 import { examples, given, JSON_FLAG, TENANT_FLAG, wholeNumber } from "./declare.ts";
-import { ENTITIES, printRequest, REJECTS, REQUESTS, STATUS } from "./inbox-print.ts";
+import { ENTITIES, printRequest, REJECTS, REQUESTS, STATUS, STREAMS } from "./inbox-print.ts";
 import { moment, printFields, printJson, printPage, say } from "./output.ts";
 
 const STATES: readonly EntityState[] = [
@@ -49,6 +49,20 @@ export function register(inbox: Command): void {
     async ({ json, ...filter }) => {
       const items = await withHoldfast(({ inbox }) => inbox.status(filter), await plugins());
       await printPage({ items }, { json, ...STATUS });
+    },
+  );
+
+  const streams = inbox
+    .command("streams")
+    .description(
+      "Redis streams of the configuration: what is not read yet, what is not taken, by whom",
+    )
+    .option(...JSON_FLAG);
+  examples(streams, "holdfast inbox streams", "holdfast inbox streams --json").action(
+    async ({ json }) => {
+      const { REDIS_URL } = await settings();
+      const items = await withHoldfast(({ inbox }) => inbox.streams(REDIS_URL), await plugins());
+      await printPage({ items }, { json, ...STREAMS });
     },
   );
 

@@ -9,7 +9,7 @@ import type { Context } from "./context.ts";
  * is looked at seldom, so some more than the bound may get in.
  */
 
-export const DEFAULT_MAX_QUEUED = 1_000_000;
+const DEFAULT_MAX_QUEUED = 1_000_000;
 
 /** A count holds for so long, and for twenty times as long as counting took. */
 const HOLDS_MS = 2_000;

@@ -20,6 +20,7 @@ import {
   type RequestView,
 } from "../contracts/inbox.ts";
 import type { Page } from "../contracts/operation.ts";
+import type { StreamStatus } from "../contracts/stream.ts";
 import { isStorableTime } from "../contracts/text.ts";
 import { resolveBranch } from "../db/inbox-entities.ts";
 import { findEntity, listEntities } from "../db/inbox-read.ts";
@@ -30,6 +31,7 @@ import { settingsOf } from "../db/inventory-settings.ts";
 import { asking, assertTenant, defaultTenant, maySee, type Context } from "./context.ts";
 import { ingestEntities, ingestLines, type IngestOptions } from "./inbox-ingest.ts";
 import { parseInput } from "./input.ts";
+import { streamStatus } from "./stream-status.ts";
 
 /** How entities come in, what became of them, and another chance for those that failed. */
 export interface InboxClient {
@@ -52,6 +54,8 @@ export interface InboxClient {
   request(id: string): Promise<RequestDetail>;
   /** The same once nothing of it happens by itself any more. @throws TimedOut; by `signal`, an AbortError */
   wait(id: string, options?: WaitOptions): Promise<RequestDetail>;
+  /** How the streams of the configuration stand, as their servers say now. REDIS_URL is of those that give no address. */
+  streams(redisUrl?: string): Promise<StreamStatus[]>;
   /** Newest first, 50 a page unless `limit` (1 to 200) says otherwise. */
   requests(filter?: RequestFilter): Promise<Page<RequestView>>;
   /** What of a message could not be taken, in its order. @throws NotFound */
@@ -71,7 +75,7 @@ export interface InboxClient {
   resolveBranch(tenant: string, branch: string): Promise<number>;
 }
 
-export interface WaitOptions {
+interface WaitOptions {
   signal?: AbortSignal;
   /** Default: no bound. */
   timeoutMs?: number;
@@ -106,6 +110,10 @@ export function inboxClient(context: Context): InboxClient {
         return listRejects(db, request, asked);
       }),
     status: (filter = {}) => asking(() => status(context, filter)),
+    streams: async (redisUrl = process.env.REDIS_URL) => {
+      const streams = await asking(() => streamStatus(context.config, redisUrl));
+      return streams.filter(({ tenant }) => maySee(context, tenant));
+    },
     list: (filter = {}) =>
       asking(() => {
         const asked = parseInput(EntityFilter, filter);

@@ -127,6 +127,7 @@ export {
   defineConfig,
   defineProcessor,
   type HoldfastConfig,
+  type InventoryConfig,
   type JobsConfig,
 } from "../contracts/config.ts";
 export { jobsOverHttp, type JobsOverHttpOptions, type PullJobs } from "./jobs-over-http.ts";

@@ -49,7 +49,7 @@ export interface InventoryObjectView extends ObjectNameView {
   updatedAt: string;
 }
 
-export interface ObjectNameView {
+interface ObjectNameView {
   id: string;
   type: string;
   /** `Device sw1`. */
@@ -58,7 +58,7 @@ export interface ObjectNameView {
   identity: Fields;
 }
 
-export interface ObjectTypeView {
+interface ObjectTypeView {
   type: string;
   label: string;
   objects: number;
@@ -116,7 +116,7 @@ export interface InventoryClient {
   readonly holds: HoldClient;
 }
 
-export interface ByIdentity extends InBranch {
+interface ByIdentity extends InBranch {
   type: string;
   /** Text may stand for a number where the field is one. */
   identity: { readonly [field: string]: Json };

@@ -218,7 +218,10 @@ export const EntityFilter = z.strictObject({
 });
 export type EntityFilter = z.input<typeof EntityFilter>;
 
-export const RejectFilter = z.strictObject({ after: InboxEntityId.optional(), limit: limit(50, 1_000) });
+export const RejectFilter = z.strictObject({
+  after: InboxEntityId.optional(),
+  limit: limit(50, 1_000),
+});
 export type RejectFilter = z.input<typeof RejectFilter>;
 
 export const StatusFilter = z.strictObject({

@@ -46,7 +46,7 @@ export type ObjectPages = z.input<typeof ObjectPages>;
 /** Fields by name. Integers beyond 2^53 are exact: read them as such. */
 const FieldsView = z.record(z.string(), z.unknown());
 
-export const ObjectName = z.object({
+const ObjectName = z.object({
   id: z.string(),
   type: z.string(),
   /** `Device sw1`. */
@@ -88,10 +88,10 @@ export const ObjectChange = z.object({
 });
 
 /** An object that refers to this one, and by which fields. */
-export const Referrer = ObjectName.extend({ fields: z.array(z.string()) });
+const Referrer = ObjectName.extend({ fields: z.array(z.string()) });
 
 /** An object that this one refers to; without id when it is gone. */
-export const Referred = z.object({
+const Referred = z.object({
   field: z.string(),
   id: z.string(),
   type: z.string().optional(),

@@ -212,7 +212,7 @@ async function upsertCopies(
 }
 
 /** Entities that get their branch in one transaction. */
-export const ADOPTED = 10_000;
+const ADOPTED = 10_000;
 
 /**
  * The oldest entities whose branch was not known belong to this one from now on: a page of them, so that

@@ -54,7 +54,7 @@ export interface EntityQuery {
 }
 
 /** Entities that one page looks at, where what is asked for has no index of its own. */
-export const LOOKED_AT = 20_000;
+const LOOKED_AT = 20_000;
 
 /**
  * Newest first, along an index of the tenants or the request. Of what is rare a page may hold less than

@@ -20,7 +20,7 @@ export interface Snapshot {
   allowEmpty?: boolean | undefined;
 }
 
-export const DEFAULT_GRACE_SECONDS = 86_400;
+const DEFAULT_GRACE_SECONDS = 86_400;
 
 export interface Scope {
   tenant: string;

@@ -19,7 +19,6 @@ import type { Tx } from "./pool.ts";
 
 export type { IngestAnswer } from "../contracts/inbox.ts";
 export type { Reject } from "./inbox-requests.ts";
-export type { Snapshot } from "./inbox-scopes.ts";
 
 /** The inbox: entities are taken in once, and what was said already is counted. */
 

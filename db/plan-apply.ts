@@ -22,6 +22,7 @@ import {
 import { claimEntities, type ClaimedEntity } from "./plan-claim.ts";
 import { decider, type Decider } from "./plan-decide.ts";
 import { earlierDecisions, overtakenOf } from "./plan-earlier.ts";
+import { holdBack } from "./plan-hold-back.ts";
 import { countWindow, noteBatch } from "./plan-note.ts";
 import { planAndRemove } from "./plan-remove.ts";
 import { approvedChanges, settleEntities, type Settlement } from "./plan-settle.ts";
@@ -194,6 +195,13 @@ async function batch(
     changeSets: changeSetsOf(claimed, planned, decisions),
     arrivals: planned.writes.length > 0 ? planned.arrivals : undefined,
   });
+  // What came after one that waits from now on waits with it.
+  const ended = new Set(settled.map(({ id }) => id));
+  await holdBack(
+    tx,
+    place,
+    claimed.filter(({ id }) => !ended.has(id)),
+  );
   await appendJournal(tx, journalOf(claimed, planned));
   await how.onSettled?.(settled);
   await supersedeOlder(tx, place, registry, thereOf(claimed, planned, decisions));

@@ -133,7 +133,7 @@ export function settlementOf(
 }
 
 /** Another try later, or the end of it. */
-export function waitOrGiveUp(
+function waitOrGiveUp(
   given: Pick<Settlement, "id" | "attempt" | "error" | "waitsFor">,
   retry: RetryPolicy,
 ): Settlement {

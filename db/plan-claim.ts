@@ -7,6 +7,7 @@ import {
 import { parseExactJson } from "../domain/exact-json.ts";
 import { dueIds } from "./plan-due.ts";
 import { holdBack } from "./plan-hold-back.ts";
+import { hasWaiting } from "./plan-settle.ts";
 import { nameOf } from "./entity-states.ts";
 import type { InventoryPlace } from "./inventory-look-up.ts";
 import type { Tx } from "./pool.ts";
@@ -33,6 +34,8 @@ export interface ClaimedEntity extends Pick<Entity, "type" | "fields" | "warning
   reopened?: boolean;
 }
 
+const NONE: ReadonlySet<string> = new Set();
+
 /** What was looked at: some of it cannot be worked yet. */
 export interface Claim {
   entities: ClaimedEntity[];
@@ -56,7 +59,7 @@ const approvedIds = (operation: string, limit: string) => `
 export async function claimEntities(tx: Tx, place: InventoryPlace, limit: number): Promise<Claim> {
   const due = await lockDue(tx, place, limit);
   if (place.operation !== undefined) return { entities: due, heldBack: 0 };
-  const behind = await holdBack(tx, place, due);
+  const behind = (await hasWaiting(tx, place)) ? await holdBack(tx, place, due) : NONE;
   const entities = behind.size === 0 ? due : due.filter(({ id }) => !behind.has(id));
   return { entities, heldBack: behind.size };
 }

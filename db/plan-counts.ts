@@ -8,7 +8,7 @@ import type { Settlement } from "./plan-settle.ts";
  * two batches ever wait for one row, and the sums only grow.
  */
 
-export const COUNTS = [
+const COUNTS = [
   "planned",
   "plan_failed",
   "applied",

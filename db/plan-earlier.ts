@@ -6,7 +6,7 @@ import type { ClaimedEntity } from "./plan-claim.ts";
 
 /** What people have decided about other versions, and what newer ones have done already. */
 
-export interface EarlierDecision {
+interface EarlierDecision {
   decision: "apply" | "ignore";
   /** Who. */
   by: string;

@@ -21,7 +21,7 @@ export interface LeasedEntity extends ClaimedEntity {
   open: OpenAttempt | undefined;
 }
 
-export interface OpenAttempt {
+interface OpenAttempt {
   /** Undefined: planned and applied in one call. */
   changeSet: string | undefined;
   hash: string | undefined;

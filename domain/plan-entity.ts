@@ -9,7 +9,7 @@ import { holderOf, mustBeNew, objectIn, type Draft, type KnownObject } from "./p
 import type { Matcher } from "./registry.ts";
 
 /** A change as the planner sees it: images with ids. */
-export interface DraftChange {
+interface DraftChange {
   kind: Exclude<ChangeKind, "delete">;
   object: KnownObject;
   before: Fields;

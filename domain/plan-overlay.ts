@@ -40,7 +40,7 @@ export interface Overlay {
   readonly identities: Map<KnownObject, Fields>;
 }
 
-export interface Settled {
+interface Settled {
   readonly object: KnownObject;
   readonly refs: readonly (readonly ObjectId[])[];
 }

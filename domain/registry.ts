@@ -32,7 +32,7 @@ export interface InventoryType {
   readonly matchOnly: boolean;
 }
 
-export type FieldKind =
+type FieldKind =
   | "text"
   | "integer"
   | "number"
@@ -200,7 +200,7 @@ function readyMatcher(
 }
 
 /** `device_type` as `deviceType`. */
-export function camelCase(name: string): string {
+function camelCase(name: string): string {
   return name.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 

@@ -8,7 +8,7 @@ import type { Registry } from "./registry.ts";
 
 /** What becomes of plans that a target outside has made: approvals first, then the guard, then rules. */
 
-export interface Planned {
+interface Planned {
   type: string;
   fields: Fields;
   changeSet: ChangeSet;
@@ -24,7 +24,7 @@ export interface Planned {
   reopened?: boolean | undefined;
 }
 
-export type TargetDecision =
+type TargetDecision =
   | { decision: PlanDecision; rule?: string | undefined }
   /** Another plan than the one that was approved. */
   | { decision: "changed" }

@@ -26,7 +26,7 @@ export interface Saying {
   clears: boolean;
 }
 
-export interface Name {
+interface Name {
   /** Number of the matcher in its type. */
   matcher: number;
   /** Undefined: an optional part that is not said. */

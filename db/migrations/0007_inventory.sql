@@ -35,8 +35,9 @@ create sequence holdfast.entity_ids;
 
 -- The id is the order of acceptance. `branch` null: not known yet, so nothing happens to the row.
 -- States are the numbers of the wire. `plan_hash` is that of the newest change set, `approved_hash` that
--- of the one a person has seen; `planned_xid` tells who could see that one. `origin`: the state that it, or
--- the version it repeats, has come from. `adopted_at`: since when its branch is known. `token` and `lease_until`: held by a worker whose effect leaves Postgres.
+-- of the one a person has seen; `planned_xid` tells who could see the newest one. `origin`: the state that
+-- it, or the version it repeats, has come from. `adopted_at`: when its branch became known.
+-- `token` and `lease_until`: held by a worker whose effect leaves Postgres.
 -- Those of an operation are its items: the inbox neither counts copies of them nor works them.
 -- A removal says that a snapshot no longer names what its identity names.
 create table holdfast.entities (

@@ -22,10 +22,7 @@ export function nameIn(identity: Fields): string {
 }
 
 /** The lines that a value is compared by: one for each element, key or reference. */
-export function linesOf(
-  field: InventoryField | undefined,
-  value: FieldValue | undefined,
-): string[] {
+function linesOf(field: InventoryField | undefined, value: FieldValue | undefined): string[] {
   if (value === undefined) return [];
   if (typeof value !== "object") return [String(value)];
   if (Array.isArray(value)) {

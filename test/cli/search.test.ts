@@ -56,7 +56,11 @@ test("the status shows each index, and what is wrong with the next step", async 
   expect(ran.code).toBe(0);
   expect(ran.out).toMatch(/^holdfast +document +3 /m);
   const json = await cli.runHere(["search", "status", "--json"]);
-  expect(json.json<SearchStatus>().indexes.map(({ type }) => type)).toEqual(["document", "fact", "object"]);
+  expect(json.json<SearchStatus>().indexes.map(({ type }) => type)).toEqual([
+    "document",
+    "fact",
+    "object",
+  ]);
 });
 
 test("what is unknown is refused by name", async () => {

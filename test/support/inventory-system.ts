@@ -20,7 +20,7 @@ export interface InventorySystem {
   stop(): Promise<void>;
 }
 
-export interface Campaign {
+interface Campaign {
   readonly tenant: string;
   /** Sends one half, all producers at once, each message until it is known to be taken. */
   send(half: 0 | 1): Promise<void>;

@@ -61,8 +61,6 @@ export function createMemoryInventory() {
   };
 }
 
-export type MemoryInventory = ReturnType<typeof createMemoryInventory>;
-
 /**
  * Everything in an inventory, sorted, ids and versions left out: an object is its values and what it
  * refers to, that again by what it refers to, further than any chain of these tests goes.
