@@ -44,8 +44,10 @@ export async function requeue(
   page: { after?: string | undefined; limit: number },
 ): Promise<RequeuedPage> {
   const { tenant, ids, state, type } = target;
-  const sieve = { ...target, states: state ? [state] : statesBefore("requeue") };
-  const how = { ...page, newest: false, short: true };
+  // What is named is looked at whatever its place.
+  const bounds = ids ? {} : { after: page.after, upTo: target.upTo };
+  const sieve = { ...target, upTo: bounds.upTo, states: state ? [state] : statesBefore("requeue") };
+  const how = { after: bounds.after, limit: page.limit, newest: false, short: true };
   const finding = findingOf(type === undefined ? sieve : { ...sieve, types: [type] }, how);
   const { values, window } = finding;
   const wanted = ids && `$${values.push(ids)}::bigint[]`;
