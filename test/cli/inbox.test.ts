@@ -69,14 +69,17 @@ test("a file is taken in, shown, listed and requeued, each told in text and as J
 test("a snapshot says what is missing, a JSON array is taken as well, and a repeat changes nothing", async () => {
   const line = ["inbox", "ingest", "-", "--tenant", "snap", "--snapshot", "site/ams"];
   await cli.runHere(line, { input: lines(site("a"), site("b")) });
-  const again = await cli.runHere([...line, "--grace", "60", "--message-id", "m2"], {
-    input: ` \n${JSON.stringify([site("a", { custom_fields: { n: 1 } })])}`,
-  });
+  const input = ` \n${JSON.stringify([site("a", { custom_fields: { n: 1 } })])}`;
+  const named = [...line, "--grace", "60", "--message-id", "m2"];
+  const again = await cli.runHere(named, { input });
   expect(again.out).toContain(
     "snapshot site/ams: 1 named, 1 missing from now on; removals are planned after 60 s",
   );
-  const repeat = await cli.runHere([...line, "--message-id", "m2", "--json"], { input: "" });
+  const repeat = await cli.runHere([...named, "--json"], { input });
   expect(repeat.json()).toMatchObject({ repeated: true, accepted: 1 });
+  const other = await cli.runHere(named, { input: lines(site("c")) });
+  expect(other).toMatchObject({ code: 3 });
+  expect(other.err).toContain("was taken with other content");
   const empty = await cli.runHere(line, { input: "" });
   expect(empty).toMatchObject({ code: 2 });
   expect(empty.err).toContain("names nothing");

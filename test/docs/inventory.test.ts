@@ -106,7 +106,9 @@ test("the streams of the page can be read, with the defaults that it tells", asy
   const streams = readStreams(inventory!.streams, "redis://127.0.0.1");
   expect(streams).toMatchObject([{ tenant: "acme" }, { branch: "lab", url: "redis://127.0.0.1" }]);
   const defaults = StreamSettings.parse({ stream: "s" });
-  const told = new Map(rows("inventory.md", "setting").map(([name, value]) => [name, value]));
+  const told = new Map(
+    rows("inventory.md", "setting of a stream").map(([name, value]) => [name, value]),
+  );
   for (const [name, value] of Object.entries(defaults)) {
     if (name === "stream" || name === "tenant") continue;
     expect(word(told.get(`\`${name}\``) ?? ""), name).toBe(String(value));
