@@ -68,7 +68,7 @@ export async function claimEntities(tx: Tx, place: InventoryPlace, limit: number
  * SQL: these, locked in order of id, as whoever decides about them does. Removals come last and are passed
  * over when locked: a snapshot undoes them one after another as it reads on, and may wait for each.
  */
-const lockInTurn = (entities: string) => `
+export const lockInTurn = (entities: string) => `
   with said as materialized (${entities} and not e.removal order by e.id for update of e),
   removals as materialized (
     ${entities} and e.removal order by e.id for update of e skip locked)

@@ -18,22 +18,33 @@ export const NOW = "(select clock_timestamp())";
  * of that index from the second one on, as one row: then no other index serves, whatever is known of a
  * table that grows and shrinks.
  */
-const KINDS = [
+export const KINDS = [
   { where: "state = 1 and operation is null", by: "id" },
   { where: "state = 2 and approved_hash is not null and operation is null", by: "id" },
 ] as const;
-const RETRIED = "state = 9 and operation is null";
+export const RETRIED = "state = 9 and operation is null";
 
-/** SQL: ids of what is due in a branch, oldest first, each kind from its own index. */
-export const dueIds = (tenant: string, branch: string, limit: string) => `
-  ${KINDS.map(({ where }) => dueOf(where, tenant, branch, limit)).join(" union all ")}
+/** SQL: ids of what is due in a branch, oldest first, each kind from its own index; of those, what `also` says. */
+export const dueIds = (tenant: string, branch: string, limit: string, also = "true") => `
+  ${KINDS.map(({ where }) => dueOf(`${where} and ${also}`, tenant, branch, limit)).join(" union all ")}
   union all
+  ${retriedOf(tenant, branch, limit, also)}`;
+
+/** SQL: ids of what waits in a branch and whose time has come. */
+export const retriedOf = (tenant: string, branch: string, limit: string, also = "true") => `
   (select id from holdfast.entities
     where tenant = ${tenant} and ${RETRIED} and (branch, due_at, id) > (${branch}, '-infinity', 0)
-      and (branch, due_at) <= (${branch}, ${NOW})
+      and (branch, due_at) <= (${branch}, ${NOW}) and ${also}
     order by tenant, branch, due_at, id limit ${limit})`;
 
-const dueOf = (where: string, tenant: string, branch: string, limit: string, what = "id") => `
+/** SQL: this of what is of a kind in a branch, oldest first. */
+export const dueOf = (
+  where: string,
+  tenant: string,
+  branch: string,
+  limit: string,
+  what = "id",
+) => `
   (select ${what} from holdfast.entities
     where tenant = ${tenant} and ${where} and (branch, id) > (${branch}, 0) and branch <= ${branch}
     order by tenant, branch, id limit ${limit})`;

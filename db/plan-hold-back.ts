@@ -15,7 +15,7 @@ interface Version {
 
 /**
  * Of these, locked by the caller, those before which an older version waits that is not among them. They
- * are due when that one is, and after it; an approval stands. Answers their ids.
+ * are due when that one is, and after it; an approval stands, and a claim on them is over. Answers their ids.
  */
 export async function holdBack(
   tx: Tx,
@@ -37,6 +37,7 @@ export async function holdBack(
      )
      update holdfast.entities e
         set state = ${ENTITY_STATES.pending_retry}, due_at = b.due_at, waits_for = b.waits_for,
+            token = null, lease_until = null,
             error = jsonb_strip_nulls(jsonb_build_object('fault', 'behind-older',
               'message', 'waits behind version ' || b.older || ', which waits for what it refers to',
               'title', e.error ->> 'title'))

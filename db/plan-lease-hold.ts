@@ -1,4 +1,5 @@
 import { ENTITY_STATES } from "../contracts/inventory.ts";
+import { isClaimed } from "./plan-lease-due.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
 /** What a worker does with its claim: keep it, note what it is about to do, end it, give it back. */
@@ -50,7 +51,7 @@ export async function releaseLease(
   const { rowCount } = await db.query(
     `update holdfast.entities
         set state = ${queued}, token = null, lease_until = null, waits_for = null
-      where token = $1 and state in (${planning}, ${applying})
+      where token = $1 and ${isClaimed()} and state in (${planning}, ${applying})
         and ($2::bigint[] is null or id = any ($2))`,
     [token, ids ?? null],
   );

@@ -173,8 +173,12 @@ export async function approvedChanges(
 /** Whether anybody waits for an object of this branch. */
 export async function hasWaiting(tx: Tx, place: InventoryPlace): Promise<boolean> {
   const { rows } = await tx.query<{ waiting: boolean }>(
-    `select exists (select from holdfast.entities
-              where state = 9 and operation is null and tenant = $1 and branch = $2) as waiting`,
+    // The bounds and the order are those of one index: no other serves, whatever is known of the table.
+    `select coalesce((
+       select true from holdfast.entities
+        where state = 9 and operation is null and tenant = $1
+          and (branch, due_at, id) > ($2, '-infinity', 0) and branch <= $2
+        order by tenant, branch, due_at, id limit 1), false) as waiting`,
     [place.tenant, place.branch],
   );
   return rows[0]!.waiting;

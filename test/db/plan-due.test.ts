@@ -7,39 +7,10 @@ import { dueIds, INVENTORY_IS_DUE, nextInventory, SOME_ENTITY_IS_DUE } from "../
 import type { Db } from "../../db/pool.ts";
 import { reconcileBatch } from "../../db/reconcile.ts";
 import { fresh } from "../support/fresh.ts";
+import { HOUR, insertMany, MANY, pagesOf } from "../support/many-entities.ts";
 import { box, BOXES } from "../support/reconciling.ts";
 
 const PLACE = { tenant: "a", branch: "main" };
-const HOUR = "clock_timestamp() + interval '1 hour'";
-const MANY = 50_000;
-
-/** Entities of one branch, or of as many tenants; `due` of those that wait. */
-async function insertMany(
-  db: Db,
-  from: number,
-  n: number,
-  { tenant = "'a'", due }: { tenant?: string; due?: string } = {},
-): Promise<void> {
-  await db.query(
-    `insert into holdfast.entities
-       (id, tenant, branch, request, type, identity, hash, fields, state, due_at, waits_for)
-     select $1::bigint + g, ${tenant}, 'main', '00000000-0000-0000-0000-000000000000', 'box',
-            decode(md5(g::text), 'hex'), '\\x00', '{}', ${due ? 9 : 1}, ${due ?? "null"},
-            ${due ? "array['k' || g]" : "null"}
-       from generate_series(1, $2::int) g`,
-    [from, n],
-  );
-}
-
-/** Pages of tables and indexes that a statement looks at. */
-async function pagesOf(db: Db, sql: string): Promise<number> {
-  const { rows } = await db.query<{ "QUERY PLAN": { Plan: Record<string, number> }[] }>(
-    `explain (analyze, buffers, timing off, format json) ${sql}`,
-  );
-  const { Plan: plan } = rows[0]!["QUERY PLAN"][0]!;
-  return plan["Shared Hit Blocks"]! + plan["Shared Read Blocks"]!;
-}
-
 const probes = {
   relay: `select ${SOME_ENTITY_IS_DUE}`,
   drain: `select ${INVENTORY_IS_DUE}`,
