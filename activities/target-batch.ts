@@ -85,9 +85,9 @@ export async function workTargetBatch(
   return report;
 }
 
-/** Nobody has decided about it or an older version of it, and it was never sent. */
-function isNew({ approved, open, judged }: LeasedEntity): boolean {
-  return approved === undefined && open === undefined && !judged;
+/** Nobody has decided about it or an older version of it, it was never sent, and no newer one was either. */
+function isNew({ approved, open, judged, adopted }: LeasedEntity): boolean {
+  return approved === undefined && open === undefined && !judged && !adopted;
 }
 
 interface Work {

@@ -74,7 +74,9 @@ export async function settlePlanned(
     const judged = unapproved.filter((entity) => entity.judged);
     const earlier = await earlierDecisions(tx, place, judged);
     // In the hands of a worker what was never planned looks as what was.
-    const again = unapproved.filter(({ plans, attempt }) => plans > 0 || attempt > 0);
+    const again = unapproved.filter(
+      ({ plans, attempt, adopted }) => plans > 0 || attempt > 0 || adopted,
+    );
     const overtaken = await overtakenOf(tx, place, again);
     const decider = targetDecider(registry, settings, place.branch, window, window.heldBecause);
     const turns = new Turns(registry, step.asked);

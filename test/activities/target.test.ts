@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Entity, Fields } from "../../contracts/inventory.ts";
+import { resolveBranch } from "../../db/inbox-entities.ts";
 import { APPLY_ALL, TENANT, targeting, type Targeting } from "../support/targeting.ts";
 
 const entity = (type: string, fields: Fields): Entity => ({ type, fields, warnings: [] });
@@ -388,6 +389,23 @@ test("what was rejected once stays rejected, though the rules apply everything",
     "select rule from holdfast.entities where state = 6 order by id desc limit 1",
   );
   expect(rows).toEqual([{ rule: "decided before by ada" }]);
+});
+
+test("what gets its branch late is not applied over a newer version of it", async () => {
+  for (const combined of [false, true]) {
+    const made = await targeting({ concurrency: 1, combined });
+    await made.take([box(1, "small"), box(1, "big")]);
+    await made.db.query(
+      "update holdfast.entities set branch = null where id = (select min(id) from holdfast.entities)",
+    );
+    await made.drain();
+    expect(await made.states()).toEqual([1, 3]);
+    await resolveBranch(made.db, TENANT, "main");
+    await made.drain();
+    expect(await made.states()).toEqual([2, 3]);
+    const object = [...made.outside.inventory.objects.values()].find(({ type }) => type === "box");
+    expect(object?.data["kind"]).toBe("big");
+  }
 });
 
 test("the branch of an entity goes with its calls", async () => {
