@@ -5,7 +5,7 @@ import type { Entity, Fields, FieldValue } from "../../contracts/inventory.ts";
 import { canonicalJson } from "../../domain/exact-json.ts";
 import { inboxEntry, namedEntry } from "../../domain/inbox-entry.ts";
 import { entityHash } from "../../domain/inventory-hash.ts";
-import { entityIdentity } from "../../domain/inventory-identity.ts";
+import { entityIdentity, identitiesSaid } from "../../domain/inventory-identity.ts";
 import { NETWORK_REGISTRY } from "../../domain/registries/network.ts";
 import { loadRegistry } from "../../domain/registry.ts";
 
@@ -64,26 +64,24 @@ test("what nothing names is refused with every way to name it, deep inside too",
   expect(namedEntry(registry, entity("device", placed))).toHaveProperty("identity");
 });
 
-test("of a snapshot, everything nested that something names is known, each once", () => {
+test("of a snapshot, what an entity says, itself and what is nested, is known by each of its names", () => {
   const site = { name: "ams" };
-  const found = inboxEntry(
-    registry,
-    entity("device", {
-      name: "d",
-      site,
-      rack: { name: "r", site },
-      role: { slug: "nameless" },
-      tags: [{ name: "t1" }, { name: "t2" }],
-    }),
-    true,
-  );
+  const device = entity("device", {
+    name: "d",
+    site,
+    rack: { name: "r", site },
+    role: { slug: "nameless" },
+    tags: [{ name: "t1" }, { name: "t2" }],
+  });
+  const found = inboxEntry(registry, device, true);
   const named = [
+    device,
     entity("site", site),
     entity("rack", { name: "r", site }),
     entity("tag", { name: "t1" }),
     entity("tag", { name: "t2" }),
   ];
   expect(found.nested!.toSorted()).toEqual(
-    named.map((one) => entityIdentity(registry, one)).toSorted(),
+    named.flatMap((one) => identitiesSaid(registry, one)).toSorted(),
   );
 });
